@@ -1,0 +1,7 @@
+"""Data sets: the embedded digits, IDX folders, binary CIFAR-10, .npz files, arrays; splits and batches."""
+
+from refplay.data.batches import batch_indices, evaluation_batches
+from refplay.data.dataset import Dataset, Split, from_arrays
+from refplay.data.loading import load_dataset
+
+__all__ = ["Dataset", "Split", "batch_indices", "evaluation_batches", "from_arrays", "load_dataset"]
