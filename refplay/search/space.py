@@ -7,6 +7,8 @@ analysis measures on the same unit axis how near a trial lies to an edge, so tha
 from __future__ import annotations
 
 import math
+import numbers
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -15,8 +17,20 @@ from refplay.errors import InputError
 
 # Names under which people search over the length of training. The playbook forbids it (section "Deciding how long to
 # train when training is not compute-bound"): trials of different length cannot be compared.
-LENGTH_NAMES = frozenset({"max_train_steps", "train_steps", "num_train_steps", "num_steps", "n_steps", "steps", "epochs",
-                          "num_epochs", "n_epochs", "max_epochs"})
+LENGTH_NAMES = frozenset({"max_train_steps", "train_steps", "num_train_steps", "training_steps", "max_steps",
+                          "num_steps", "n_steps", "steps", "epochs", "num_epochs", "n_epochs", "max_epochs",
+                          "num_train_epochs"})
+
+_LARGEST_INTEGER = 2**53  # up to here a float64 holds every whole number
+
+
+def _real(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise InputError(f"limit {value!r} is not a number; give two numbers without quotes")
+    try:
+        return float(value)
+    except OverflowError:
+        raise InputError(f"limit {value!r} is beyond the range of a float64; give a smaller one") from None
 
 
 def _check_range(low: float, high: float) -> None:
@@ -24,6 +38,13 @@ def _check_range(low: float, high: float) -> None:
         raise InputError(f"range [{low}, {high}] is not finite; give two finite numbers")
     if low >= high:
         raise InputError(f"range [{low}, {high}] is empty or reversed; give low < high, or fix the hyperparameter")
+
+
+def _set_real_range(domain: Uniform | LogUniform | OneMinusLogUniform) -> None:
+    # The limits of a frozen dataclass become Python floats, whatever number type came, so that they compare and store.
+    object.__setattr__(domain, "low", _real(domain.low))
+    object.__setattr__(domain, "high", _real(domain.high))
+    _check_range(domain.low, domain.high)
 
 
 @dataclass(frozen=True)
@@ -34,7 +55,9 @@ class Uniform:
     high: float
 
     def __post_init__(self) -> None:
-        _check_range(self.low, self.high)
+        _set_real_range(self)
+        if not math.isfinite(self.high - self.low):
+            raise InputError(f"range [{self.low}, {self.high}] is wider than a float64 can hold; give a narrower one")
 
     def from_unit(self, u: float) -> float:
         return min(max(self.low + u * (self.high - self.low), self.low), self.high)
@@ -55,12 +78,14 @@ class LogUniform:
     high: float
 
     def __post_init__(self) -> None:
-        _check_range(self.low, self.high)
+        _set_real_range(self)
         if self.low <= 0:
             raise InputError(f"log scale over [{self.low}, {self.high}] reaches zero or below; give low > 0")
+        if not math.isfinite(self.high / self.low):
+            raise InputError(f"range [{self.low}, {self.high}] is wider than a float64 can hold; give a narrower one")
 
     def from_unit(self, u: float) -> float:
-        return min(max(self.low * (self.high / self.low) ** u, self.low), self.high)
+        return min(max(self.low * math.pow(self.high / self.low, u), self.low), self.high)
 
     def to_unit(self, value: float) -> float:
         return math.log(value / self.low) / math.log(self.high / self.low)
@@ -81,10 +106,13 @@ class OneMinusLogUniform:
     high: float
 
     def __post_init__(self) -> None:
-        _check_range(self.low, self.high)
+        _set_real_range(self)
         if self.low <= 0 or self.high > 1:
             raise InputError(f"one-minus-log scale needs 0 < low < high <= 1 for the distance from 1, "
                              f"got [{self.low}, {self.high}]")
+        if 1.0 - self.low == 1.0:
+            raise InputError(f"one-minus-log scale from {self.low}: 1 - {self.low} rounds to 1 in float64; "
+                             "give low >= 1.2e-16")
 
     def from_unit(self, u: float) -> float:
         return 1.0 - LogUniform(self.low, self.high).from_unit(1.0 - u)
@@ -102,8 +130,13 @@ class Integer:
     log: bool = False
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.low, int) and isinstance(self.high, int)):
-            raise InputError(f"integer range [{self.low}, {self.high}] has a limit that is not a whole number")
+        for side in ("low", "high"):
+            limit = getattr(self, side)
+            if isinstance(limit, bool) or not isinstance(limit, numbers.Integral):
+                raise InputError(f"integer range [{self.low!r}, {self.high!r}] has a limit that is not a whole number")
+            if abs(int(limit)) > _LARGEST_INTEGER:
+                raise InputError(f"integer limit {limit} lies beyond 2**53, where float64 skips numbers")
+            object.__setattr__(self, side, int(limit))
         _check_range(self.low, self.high)
         if self.log and self.low <= 0:
             raise InputError(f"log scale over [{self.low}, {self.high}] reaches zero or below; give low > 0")
@@ -113,7 +146,8 @@ class Integer:
         return (LogUniform if self.log else Uniform)(self.low - 0.5, self.high + 0.5)
 
     def from_unit(self, u: float) -> int:
-        return min(max(math.floor(self._edges().from_unit(u) + 0.5), self.low), self.high)
+        value = self._edges().from_unit(u) + 0.5 if self.log else self.low + u * (self.high - self.low + 1)
+        return min(max(math.floor(value), self.low), self.high)
 
     def to_unit(self, value: int) -> float:
         return self._edges().to_unit(value)
@@ -132,20 +166,37 @@ class Choice:
     when: Mapping[Any, Space] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "options", tuple(self.options))
+        if isinstance(self.options, str) or not isinstance(self.options, Sequence):
+            raise InputError(f"the options of a choice are a list, got {self.options!r}")
+        object.__setattr__(self, "options", tuple(_option(option) for option in self.options))
+        object.__setattr__(self, "when", dict(self.when))
         if not self.options:
             raise InputError("a choice without options; give at least one value")
-        if len({repr(option) for option in self.options}) != len(self.options):
-            raise InputError(f"a choice with duplicate options: {list(self.options)}")
-        for parent in self.when:
+        if len(set(self.options)) != len(self.options):
+            raise InputError(f"a choice with duplicate options: {list(self.options)} (note that 1 equals 1.0 and true)")
+        for parent, space in self.when.items():
             if parent not in self.options:
-                raise InputError(f"hyperparameters under {parent!r}, which is not among the options {list(self.options)}")
+                raise InputError(f"hyperparameters under {parent!r}, which is not an option of {list(self.options)}")
+            if not isinstance(space, Space):
+                raise InputError(f"hyperparameters under {parent!r} are a Space(name=domain, ...), got {space!r}")
 
     def from_unit(self, u: float) -> Any:
         return self.options[min(int(u * len(self.options)), len(self.options) - 1)]
 
     def to_unit(self, value: Any) -> float:
         return (self.options.index(value) + 0.5) / len(self.options)
+
+
+def _option(value: Any) -> str | bool | int | float:
+    # What a TOML file and a store can hold and compare; anything else would come back as another value.
+    if isinstance(value, numbers.Real) and hasattr(value, "item"):
+        value = value.item()  # a NumPy scalar
+    if not isinstance(value, str | bool | int | float):
+        raise InputError(f"option {value!r} is not text, a number or a boolean; name it by a text "
+                         "and look the value up in the objective")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"option {value!r} is not finite")
+    return value
 
 
 Domain = Uniform | LogUniform | OneMinusLogUniform | Integer | Choice
@@ -173,7 +224,8 @@ class Space:
     Raises
     ------
     InputError
-        A name that stands for the length of training, or a value that is not a domain.
+        A name that stands for the length of training, that is not an identifier, or that two hyperparameters share
+        while both are active; a value that is not a domain.
 
     Source: playbook, "Identifying scientific, nuisance, and fixed hyperparameters".
 
@@ -187,13 +239,20 @@ class Space:
 
     def __init__(self, **domains: Domain) -> None:
         for name, domain in domains.items():
-            if name in LENGTH_NAMES:
+            if not name.isidentifier():
+                raise InputError(f"hyperparameter name {name!r} is not an identifier; use letters, digits and "
+                                 "underscores, a letter first")
+            if name.lower() in LENGTH_NAMES:
                 raise InputError(f"{name!r} cannot be searched over: trials of different length are not comparable; "
                                  "give one number of steps to all trials (`steps` of the plan)")
             if not isinstance(domain, Domain):
-                raise InputError(f"hyperparameter {name!r} needs a domain such as LogUniform(1e-4, 1e-1), got {domain!r}")
+                raise InputError(f"hyperparameter {name!r} needs a domain such as LogUniform(1e-4, 1e-1), "
+                                 f"got {domain!r}")
         self.domains: dict[str, Domain] = dict(domains)
-        self.dimensions: tuple[Dimension, ...] = tuple(_flatten(self, "", ()))
+        self.dimensions: tuple[Dimension, ...] = tuple(_flatten(self, "", (), frozenset()))
+        repeated = [name for name, count in Counter(d.name for d in self.dimensions).items() if count > 1]
+        if repeated:
+            raise InputError(f"two hyperparameters are called {repeated[0]!r}; rename one, or an option above it")
 
     def from_unit(self, point: Sequence[float]) -> dict[str, Any]:
         """Map a point of the unit cube (one coordinate per dimension) to the hyperparameters that are active there."""
@@ -212,11 +271,16 @@ class Space:
     __hash__ = None  # type: ignore[assignment]
 
 
-def _flatten(space: Space, prefix: str, condition: tuple[tuple[str, Any], ...]) -> Iterator[Dimension]:
+def _flatten(space: Space, prefix: str, condition: tuple[tuple[str, Any], ...],
+             enclosing: frozenset[str]) -> Iterator[Dimension]:
     for name, domain in space.domains.items():
         qualified = prefix + name
+        if name in enclosing:
+            # Both would be active at once, so trial["name"] would have two meanings.
+            raise InputError(f"hyperparameter {name!r} exists outside and again as {qualified!r}; rename one of them")
         yield Dimension(qualified, domain, condition)
         if isinstance(domain, Choice):
             for option in domain.options:
                 if option in domain.when:
-                    yield from _flatten(domain.when[option], f"{qualified}.{option}.", (*condition, (qualified, option)))
+                    yield from _flatten(domain.when[option], f"{qualified}.{option}.",
+                                        (*condition, (qualified, option)), enclosing | space.domains.keys())
