@@ -1,0 +1,67 @@
+"""Kernels: what a training step computes, the same functions on every backend.
+
+A backend is a package that offers exactly the functions of `refplay.kernels.contract.Backend`:
+
+- `"numpy"`: the equations, a line of NumPy per line of mathematics; the oracle of all others;
+- `"numba"`: compiled for the CPU; the default of everything above.
+
+>>> import numpy as np
+>>> kernels = load("numpy")
+>>> theta, gradient = np.array([1.0, 2.0]), np.array([0.5, -0.5])
+>>> kernels.sgd(theta, gradient, 0.1)
+>>> theta
+array([0.95, 2.05])
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from . import blas
+from .contract import CONTRACT, Array, Backend
+
+if TYPE_CHECKING:  # the type checker holds each backend against the contract
+    from . import numba_cpu, numpy_ref
+
+    _numpy: Backend = numpy_ref
+    _numba: Backend = numba_cpu
+
+__all__ = ["CONTRACT", "Array", "Backend", "available", "load"]
+
+_PACKAGES = {"numpy": "numpy_ref", "numba": "numba_cpu"}
+
+
+def load(name: str) -> Backend:
+    """Return the backend `name`, imported at its first use, with BLAS limited to one thread.
+
+    Parameters
+    ----------
+    name : {"numpy", "numba"}
+
+    Raises
+    ------
+    ValueError
+        There is no backend of this name.
+    ImportError
+        The backend needs a package that is not installed; `available` tells which.
+    """
+    if name not in _PACKAGES:
+        raise ValueError(f"no kernel backend named {name!r}; there are: {', '.join(_PACKAGES)}")
+    backend = import_module(f".{_PACKAGES[name]}", __name__)
+    blas.one_thread()
+    return cast(Backend, backend)
+
+
+def available() -> dict[str, str]:
+    """Return for every backend an empty string if it can run here, else the reason why it cannot.
+
+    >>> available()["numpy"]
+    ''
+    """
+    reasons = {}
+    for name in _PACKAGES:
+        try:
+            load(name)
+            reasons[name] = ""
+        except ImportError as error:
+            reasons[name] = str(error) or type(error).__name__
+    return reasons
