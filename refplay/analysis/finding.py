@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Finding:
-    """One answer of the playbook's checklist: what was seen, the numbers behind it, what to do next, and where it says so."""
+    """One answer of the playbook's checklist: what was seen, its numbers, what to do next, and the section that says so."""
 
     topic: str  # "boundary", "feasibility", "sampling", "overfitting", ...
     study: str  # name of the study, or of the plan where the finding is about all of it
-    verdict: Literal["good", "attention", "note"]  # good: nothing to do; attention: act before concluding; note: a caveat
+    verdict: Literal["good", "attention", "note"]  # good: nothing to do; attention: act first; note: a caveat
     seen: str  # one or two sentences, complete without the plot
     numbers: dict[str, Any] = field(default_factory=dict)  # every number that `seen` rests on
     action: str = ""  # what to do next; "" where nothing is to be done
