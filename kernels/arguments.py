@@ -120,8 +120,8 @@ def type_name(value: object) -> str:
 
 def number(kernel: str, name: str, value: Any, low: float = -inf, high: float = inf, *, below: bool = False) -> None:
     """Check low <= value <= high (value < high with `below`); the negated comparisons refuse a NaN."""
-    if type(value) is not float and (isinstance(value, bool) or not isinstance(value, int | float | np.floating)):
-        wrong(TypeError, kernel, name, "a number", type_name(value))
+    if type(value) is not float and (isinstance(value, bool) or not isinstance(value, int | float)):
+        wrong(TypeError, kernel, name, "a Python float", type_name(value))
     if not (low <= value < high if below else low <= value <= high) or not isfinite(value):
         limits = "finite" if high == inf else f"{'<' if below else '<='} {high}"
         wrong(ValueError, kernel, name, f"a number >= {low}, {limits}" if low > -inf else "a finite number", str(value))
@@ -136,5 +136,5 @@ def integer(kernel: str, name: str, value: Any, low: int, bits: int = 63) -> Non
 
 def scalar(kernel: str, name: str, value: Any) -> None:
     """Check the type only: a factor that comes from a diverged run may well be infinite or NaN."""
-    if type(value) is not float and (isinstance(value, bool) or not isinstance(value, int | float | np.floating)):
-        wrong(TypeError, kernel, name, "a number", type_name(value))
+    if type(value) is not float and (isinstance(value, bool) or not isinstance(value, int | float)):
+        wrong(TypeError, kernel, name, "a Python float", type_name(value))

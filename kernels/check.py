@@ -27,14 +27,31 @@ from .contract import Array
 # Arrays of this backend.
 
 
-def dtype(kernel: str, name: str) -> None:
-    if name not in DTYPES:
-        wrong(ValueError if isinstance(name, str) else TypeError, kernel, "dtype", f"one of {DTYPES}", repr(name))
+def empty(shape: int | tuple[int, ...], dtype: str) -> None:
+    _new("empty", shape, dtype)
 
 
-def array(kernel: str, name: str, value: Any) -> None:
-    """Check that `value` is a NumPy array of a dtype that the kernels know."""
-    if type(value) is not np.ndarray:
+def zeros(shape: int | tuple[int, ...], dtype: str) -> None:
+    _new("zeros", shape, dtype)
+
+
+def _new(kernel: str, shape: Any, dtype: Any) -> None:
+    for size in shape if isinstance(shape, tuple) else (shape,):
+        integer(kernel, "shape", size, 0)
+    if dtype not in DTYPES:
+        wrong(ValueError if isinstance(dtype, str) else TypeError, kernel, "dtype", f"one of {DTYPES}", repr(dtype))
+
+
+def asarray(host_array: Array) -> None:
+    _known("asarray", "host_array", host_array)
+
+
+def to_host(array: Array) -> None:
+    _known("to_host", "array", array)
+
+
+def _known(kernel: str, name: str, value: Any) -> None:
+    if not isinstance(value, np.ndarray):
         wrong(TypeError, kernel, name, "a numpy.ndarray", type_name(value))
     if value.dtype not in FLOATS + INTS:
         wrong(TypeError, kernel, name, f"a dtype of {DTYPES}", f"dtype {value.dtype}")
