@@ -1,16 +1,17 @@
 """The range for the next study, where the best trials gathered at an edge.
 
-The playbook (section "Identifying bad search space boundaries") says to expand in that direction until the
-best point is no longer near the boundary, and gives no width. Here: a logarithmic scale grows by a decade, a linear one by its own width, whole numbers on a logarithmic scale by a
-factor of 4 (they are widths and batch sizes, whose cost grows with them), ordered options by one more of their
-progression. Natural limits hold: what is non-negative stays so, a fraction (momentum, dropout, ...) stays below 1.
+The playbook (section "Identifying bad search space boundaries") says to expand in that direction until the best point
+is no longer near the boundary, and gives no width. Here: a logarithmic scale grows by a decade, a linear one by its own
+width, whole numbers on a logarithmic scale by a factor of 4 (they are widths and batch sizes, whose cost grows with
+them), ordered options by one more of their progression. Natural limits hold: what is non-negative stays so, a fraction
+(momentum, dropout, ...) stays below 1.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
+from refplay.errors import InputError
 from refplay.search.space import Choice, Domain, Integer, LogUniform, OneMinusLogUniform, Uniform
 
 DECADE = 10.0
@@ -42,26 +43,29 @@ def expand(name: str, domain: Domain, edge: Literal["low", "high"]) -> Domain | 
     >>> expand("dropout", Uniform(0.0, 0.5), "high"), expand("dropout", Uniform(0.0, 0.5), "low")
     (Uniform(low=0.0, high=0.75), None)
     """
-    if isinstance(domain, OneMinusLogUniform):
-        return _one_minus(domain, edge)
-    if isinstance(domain, Choice):
-        return _choice(name, domain, edge)
-    if isinstance(domain, Integer):
-        return _integer(domain, edge)
-    low, high = float(domain.low), float(domain.high)
-    log = isinstance(domain, LogUniform)
+    try:
+        if isinstance(domain, OneMinusLogUniform):
+            return _one_minus(domain, edge)
+        if isinstance(domain, Choice):
+            return _choice(name, domain, edge)
+        if isinstance(domain, Integer):
+            return _integer(domain, edge)
+        return _real(name, domain, edge)
+    except (InputError, OverflowError):  # beyond what float64 holds
+        return None
+
+
+def _real(name: str, domain: Uniform | LogUniform, edge: Literal["low", "high"]) -> Uniform | LogUniform | None:
+    low, high, log = domain.low, domain.high, isinstance(domain, LogUniform)
+    scale = LogUniform if log else Uniform
     if edge == "low":
-        new = _round(low / DECADE) if log else _round(low - (high - low))
+        new = _round(low / DECADE if log else low - (high - low))
         new = max(new, 0.0) if low >= 0 else new
-        if not (math.isfinite(new) and new < low and (new > 0 or not log)):
-            return None
-        return LogUniform(new, domain.high) if log else Uniform(new, domain.high)
-    new = _round(high * DECADE) if log else _round(high + (high - low))
+        return scale(new, high) if new < low else None
+    new = _round(high * DECADE if log else high + (high - low))
     if is_fraction(name) and low >= 0 and high <= 1 and new >= 1:
         new = _round(1 - (1 - high) / 2)  # half the way that is left
-    if not (math.isfinite(new) and new > high):
-        return None
-    return LogUniform(domain.low, new) if log else Uniform(domain.low, new)
+    return scale(low, new) if new > high else None
 
 
 def _one_minus(domain: OneMinusLogUniform, edge: Literal["low", "high"]) -> OneMinusLogUniform | None:
@@ -91,10 +95,10 @@ def _choice(name: str, domain: Choice, edge: Literal["low", "high"]) -> Choice |
         new = max(new, 0)
     if is_fraction(name) and max(options) < 1 and new >= 1:
         new = _round(1 - (1 - first) / 2)
-    if new in options or not math.isfinite(new) or (new == 0 and geometric):
+    if new in options or (new == 0 and geometric):
         return None
     return Choice([*options, new] if edge == "high" else [new, *options], domain.when)
 
 
 def _round(x: float) -> float:
-    return float(f"{x:.6g}") if math.isfinite(x) else x
+    return float(f"{x:.6g}")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class Finding:
-    """One answer of the playbook's checklist: what was seen, its numbers, what to do next, and the section that says so."""
+    """One answer of the playbook's checklist: what was seen, its numbers, what to do next, the section."""
 
     topic: str  # "boundary", "feasibility", "sampling", "overfitting", ...
     study: str  # name of the study, or of the plan where the finding is about all of it
