@@ -1,0 +1,26 @@
+"""Training: the loop, evaluation, checkpoints with retrospective selection, divergence."""
+
+from refplay.train.checkpoints import Checkpoint, best_checkpoint, latest_checkpoint, list_checkpoints, read_checkpoint
+from refplay.train.divergence import Diverged, check_divergence
+from refplay.train.evaluation import Evaluation, evaluate
+from refplay.train.loop import Report, Result, fit, load_weights
+from refplay.train.progress import Curve
+from refplay.train.training import Training
+
+__all__ = [
+    "Checkpoint",
+    "Curve",
+    "Diverged",
+    "Evaluation",
+    "Report",
+    "Result",
+    "Training",
+    "best_checkpoint",
+    "check_divergence",
+    "evaluate",
+    "fit",
+    "latest_checkpoint",
+    "list_checkpoints",
+    "load_weights",
+    "read_checkpoint",
+]

@@ -1,0 +1,199 @@
+"""The training loop: a fixed number of steps, evaluations at step intervals, checkpoints that resume bit for bit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from refplay.data import Dataset, batch_indices
+from refplay.errors import InputError
+from refplay.nn import Network
+from refplay.optim import RULES, add_l2_gradient, clip_by_norm, decay_weights, update_average
+from refplay.seeds import derive
+from refplay.train.checkpoints import latest_checkpoint, read_checkpoint, save_checkpoint
+from refplay.train.divergence import Diverged, check_divergence
+from refplay.train.evaluation import evaluate
+from refplay.train.progress import Curve, Progress, begin, evaluated_theta, pack, unpack
+from refplay.train.training import Training, check_fingerprint, fingerprint
+
+
+class Report(Protocol):
+    """Takes what was measured after `step` updates."""
+
+    def __call__(self, step: int, /, **metrics: float) -> object: ...
+
+
+class Result(NamedTuple):
+    """What a training left behind."""
+
+    curves: dict[str, Curve]  # "train_loss" and "gradient_norm" of every step; "valid_loss", "valid_error"
+    best_step: int  # where the validation error was lowest first
+    best_error: float
+    network: Network  # as it was evaluated last: with the Polyak average where there is one
+
+
+def fit(
+    network: Network,
+    data: Dataset,
+    training: Training,
+    *,
+    seed: int,
+    report: Report | None = None,
+    folder: Path | str | None = None,
+    keep: int = 3,
+) -> Result:
+    """Train `network` on the training set of `data`, in place; the test set is never read.
+
+    A step t = 0, 1, ... takes batch t and its gradient (of the loss, with L2 decay when chosen), logs loss and norm
+    under step t, clips, decays, updates, averages. An evaluation after t updates is logged under step t. Two calls with
+    the same arguments give the same bits, interrupted or not.
+
+    Parameters
+    ----------
+    network : Network
+        Freshly initialized, also when a checkpoint is there: its state then comes from the checkpoint.
+    data : Dataset
+    training : Training
+    seed : int
+        Of shuffling and dropout.
+    report : callable or None
+        Called as ``report(step, train_loss=..., gradient_norm=..., learning_rate=...)`` at every step and
+        ``report(step, valid_loss=..., valid_error=...)`` at every evaluation. When a training resumes, all that was
+        reported before the checkpoint is reported again, so that nobody has to keep it.
+    folder : path or None
+        Keeps checkpoints, one at each evaluation: the latest and the `keep` best. A training whose checkpoints lie
+        there goes on from the latest one. None: no checkpoints.
+    keep : int, 1 or more
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    Diverged
+        NaN, infinity or a loss far above its start; see `check_divergence`.
+    InputError
+        A batch size that does not fit the data or the ghost size; checkpoints of another training; a full disk.
+    """
+    _check(data, training, keep)
+    folder = None if folder is None else Path(folder)
+    mark = fingerprint(network, data, training, seed)
+    progress = _resume(network, training, folder, mark) or begin(network, training)
+    tell = report or (lambda step, /, **metrics: None)
+    rates = training.learning_rates()
+    _replay(progress, rates, tell)
+    step_once = _stepper(network, data, training, seed)
+    evaluated = network if progress.average is None else network.sharing(progress.average.theta)
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a divergence is found by its loss or norm
+        while progress.step < training.total_steps:
+            step, rate = progress.step, float(rates(progress.step))
+            step_once(progress, rate)
+            tell(step, train_loss=progress.train_loss[-1], gradient_norm=progress.gradient_norm[-1], learning_rate=rate)
+            if progress.step % training.evaluate_every == 0 or progress.step == training.total_steps:
+                _evaluate(evaluated, data, training, progress, tell)
+                if folder is not None:
+                    arrays = pack(network, progress) | {"fingerprint": np.array(mark)}
+                    save_checkpoint(folder, progress.step, progress.valid_error[-1], arrays, keep=keep)
+    best = int(np.argmin(progress.valid_error))
+    return Result(progress.curves(), progress.valid_step[best], progress.valid_error[best], evaluated)
+
+
+def load_weights(network: Network, path: Path | str) -> None:
+    """Put the parameters and statistics that a checkpoint was evaluated with into `network`.
+
+    With `best_checkpoint(folder).path` this is retrospective selection of the best checkpoint.
+    """
+    arrays = read_checkpoint(Path(path))
+    if arrays["theta"].shape != network.theta.shape:
+        raise InputError(
+            f"checkpoint {path} has {arrays['theta'].size} parameters, the network has {network.theta.size}; "
+            f"build the model that it was trained with"
+        )
+    network.assign(evaluated_theta(arrays), arrays["statistics"])
+
+
+def _stepper(network: Network, data: Dataset, training: Training, seed: int) -> Callable[[Progress, float], None]:
+    """Return the function that makes one step; what does not change from step to step is prepared here."""
+    k, rule = network.kernels, RULES[training.rule]
+    hyperparameters = {**rule.hyperparameters, **training.hyperparameters}
+    images, labels = data.train.x.astype(network.dtype, copy=False), data.train.y
+    batch = np.empty((training.batch_size, *images.shape[1:]), network.dtype)
+    weights = k.asarray(np.full(training.batch_size, 1.0 / training.batch_size, network.dtype))
+    shuffle_seed, dropout_seed = derive(seed, "shuffle"), derive(seed, "dropout")
+    theta, g, decayed = network.theta, network.gradient, network.decayed
+
+    def gradient(step: int) -> tuple[float, float]:
+        """Return the loss of the batch and the norm of the gradient before clipping; write the clipped gradient."""
+        indices = batch_indices(len(labels), training.batch_size, shuffle_seed, step)
+        np.take(images, indices, axis=0, out=batch, mode="clip")  # "clip" writes straight into `out`
+        x, y = k.asarray(batch), k.asarray(labels[indices])
+        loss = network.loss_and_gradient(
+            x, y, weights, smoothing=training.label_smoothing, seed=dropout_seed, step=step
+        )
+        if training.weight_decay and not training.decoupled:
+            add_l2_gradient(theta[:decayed], g[:decayed], training.weight_decay, kernels=k)
+        return loss, clip_by_norm(g, training.clip_threshold, kernels=k)
+
+    def step_once(progress: Progress, rate: float) -> None:
+        loss, norm = gradient(progress.step)
+        progress.train_loss.append(loss)
+        progress.gradient_norm.append(norm)
+        check_divergence(progress.train_loss, norm, data.classes)
+        if training.weight_decay and training.decoupled:
+            decay_weights(theta[:decayed], rate, training.weight_decay, kernels=k)
+        progress.rule_state = rule.update(theta, g, progress.rule_state, lr=rate, **hyperparameters, kernels=k)
+        if progress.average is not None:
+            assert training.polyak_decay is not None
+            progress.average = update_average(
+                theta, progress.average, decay=training.polyak_decay, bias_free=True, kernels=k
+            )
+        progress.step += 1
+
+    return step_once
+
+
+def _evaluate(network: Network, data: Dataset, training: Training, progress: Progress, tell: Report) -> None:
+    """Measure loss and error on the validation set after `progress.step` updates."""
+    size = training.evaluation_batch or max(training.batch_size, 1024)
+    found = evaluate(network, data.valid, size)
+    if not math.isfinite(found.loss):
+        raise Diverged(progress.step, f"the validation loss is {found.loss}")
+    progress.valid_step.append(progress.step)
+    progress.valid_loss.append(found.loss)
+    progress.valid_error.append(found.error)
+    tell(progress.step, valid_loss=found.loss, valid_error=found.error)
+
+
+def _resume(network: Network, training: Training, folder: Path | None, mark: str) -> Progress | None:
+    """Continue from the latest checkpoint of `folder`; None where there is none."""
+    arrays = None if folder is None else latest_checkpoint(folder)
+    if arrays is None:
+        return None
+    check_fingerprint(str(arrays["fingerprint"]), mark, folder)
+    return unpack(arrays, network, training)
+
+
+def _replay(progress: Progress, rates: Callable[[int], float], tell: Report) -> None:
+    """Report again what was measured before the checkpoint, in the order in which it was measured."""
+    measured = zip(progress.valid_loss, progress.valid_error, strict=True)
+    evaluations = dict(zip(progress.valid_step, measured, strict=True))
+    for step, (loss, norm) in enumerate(zip(progress.train_loss, progress.gradient_norm, strict=True)):
+        tell(step, train_loss=loss, gradient_norm=norm, learning_rate=float(rates(step)))
+        if step + 1 in evaluations:
+            valid_loss, valid_error = evaluations[step + 1]
+            tell(step + 1, valid_loss=valid_loss, valid_error=valid_error)
+
+
+def _check(data: Dataset, training: Training, keep: int) -> None:
+    if training.batch_size > len(data.train.y):
+        raise InputError(
+            f"batch_size = {training.batch_size} is above the {len(data.train.y)} training examples of {data.name}; "
+            f"give at most that"
+        )
+    if keep < 1:
+        raise InputError(f"keep = {keep}; give at least 1")
