@@ -6,39 +6,37 @@ The equations are those of the playbook, "What are the update rules for all the 
 
 from __future__ import annotations
 
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from refplay.kernels import Array, Backend
 from refplay.optim.checks import below_one, not_negative
-
-Vector = Any  # float32 or float64 [P] of a backend: numpy.ndarray on the CPU
 
 
 class ScaledVelocity(NamedTuple):
     """The state of RMSProp: v averages the squared gradients, m is what theta moves by."""
 
-    v: Vector
-    m: Vector
+    v: Array
+    m: Array
 
 
 class Moments(NamedTuple):
     """The state of Adam and of NAdam: averages of the gradients and of their squares, and the steps taken so far."""
 
-    m: Vector
-    v: Vector
+    m: Array
+    v: Array
     t: int
 
 
-def init_rmsprop(theta: Vector, kernels: ModuleType) -> ScaledVelocity:
+def init_rmsprop(theta: Array, kernels: Backend) -> ScaledVelocity:
     """Return the state before the first step, v = 1 and m = 0; see `rmsprop`."""
     ones = kernels.asarray(np.ones(theta.shape, theta.dtype.name))
     return ScaledVelocity(v=ones, m=kernels.zeros(theta.shape, theta.dtype.name))
 
 
-def rmsprop(theta: Vector, g: Vector, state: ScaledVelocity, *, lr: float, momentum: float = 0.0, rho: float = 0.9,
-            epsilon: float = 1e-10, kernels: ModuleType) -> ScaledVelocity:
+def rmsprop(theta: Array, g: Array, state: ScaledVelocity, *, lr: float, momentum: float = 0.0, rho: float = 0.9,
+            epsilon: float = 1e-10, kernels: Backend) -> ScaledVelocity:
     r"""RMSProp with momentum.
 
     .. math::
@@ -98,13 +96,13 @@ def rmsprop(theta: Vector, g: Vector, state: ScaledVelocity, *, lr: float, momen
     return state
 
 
-def init_adam(theta: Vector, kernels: ModuleType) -> Moments:
+def init_adam(theta: Array, kernels: Backend) -> Moments:
     """Return the state before the first step, m = 0 and v = 0; see `adam` and `nadam`."""
     return Moments(m=kernels.zeros(theta.shape, theta.dtype.name), v=kernels.zeros(theta.shape, theta.dtype.name), t=0)
 
 
-def adam(theta: Vector, g: Vector, state: Moments, *, lr: float, beta1: float = 0.9, beta2: float = 0.999,
-         epsilon: float = 1e-8, kernels: ModuleType) -> Moments:
+def adam(theta: Array, g: Array, state: Moments, *, lr: float, beta1: float = 0.9, beta2: float = 0.999,
+         epsilon: float = 1e-8, kernels: Backend) -> Moments:
     r"""Adam, with epsilon added before the bias correction.
 
     .. math::
@@ -165,8 +163,8 @@ def adam(theta: Vector, g: Vector, state: Moments, *, lr: float, beta1: float = 
     return state._replace(t=state.t + 1)
 
 
-def nadam(theta: Vector, g: Vector, state: Moments, *, lr: float, beta1: float = 0.9, beta2: float = 0.999,
-          epsilon: float = 1e-8, kernels: ModuleType) -> Moments:
+def nadam(theta: Array, g: Array, state: Moments, *, lr: float, beta1: float = 0.9, beta2: float = 0.999,
+          epsilon: float = 1e-8, kernels: Backend) -> Moments:
     r"""Adam with Nesterov's momentum.
 
     .. math::

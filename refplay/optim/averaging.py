@@ -1,27 +1,27 @@
 """Polyak averaging: an exponential moving average of the parameters, to evaluate with."""
 
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from refplay.kernels import Array, Backend
 from refplay.optim.checks import below_one
 
 
 class Average(NamedTuple):
     """A running average of theta."""
 
-    theta: Any  # float[P], like the parameters
+    theta: Array  # float[P], like the parameters
     t: int  # updates so far
 
 
-def init_average(theta: Any, kernels: ModuleType) -> Average:
+def init_average(theta: Array, kernels: Backend) -> Average:
     """Return the average before the first step: a copy of theta."""
     copy = kernels.zeros(theta.shape, theta.dtype.name)
     kernels.axpby(1.0, theta, 0.0, copy)
     return Average(copy, 0)
 
 
-def update_average(theta: Any, average: Average, *, decay: float, bias_free: bool = False,
-                   kernels: ModuleType) -> Average:
+def update_average(theta: Array, average: Average, *, decay: float, bias_free: bool = False,
+                   kernels: Backend) -> Average:
     r"""Move the average towards theta; call it after each step.
 
     .. math::

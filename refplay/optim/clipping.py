@@ -1,14 +1,13 @@
 """Gradient clipping by the norm of the whole gradient."""
 
 import math
-from types import ModuleType
-from typing import Any
 
 from refplay.errors import InputError
+from refplay.kernels import Array, Backend
 from refplay.optim.checks import not_negative
 
 
-def clip_by_norm(g: Any, threshold: float, *, kernels: ModuleType) -> float:
+def clip_by_norm(g: Array, threshold: float, *, kernels: Backend) -> float:
     r"""Scale the gradient down to norm lambda where it is longer, in place, and return its norm before that.
 
     With :math:`n` the L2 norm of :math:`g` over all parameters, if :math:`n > \lambda`:

@@ -3,13 +3,12 @@ r"""Weight decay, in the loss (L2) or beside the update rule (decoupled). They a
 Hand over the part of theta that decays (`theta[:decayed]`): biases and the parameters of normalization do not.
 """
 
-from types import ModuleType
-from typing import Any
 
+from refplay.kernels import Array, Backend
 from refplay.optim.checks import not_negative
 
 
-def add_l2_gradient(theta: Any, g: Any, weight_decay: float, *, kernels: ModuleType) -> None:
+def add_l2_gradient(theta: Array, g: Array, weight_decay: float, *, kernels: Backend) -> None:
     r"""Add the gradient of :math:`\frac{\lambda}{2} |\theta|^2` to g, before clipping and before the update rule.
 
     .. math::
@@ -44,7 +43,7 @@ def add_l2_gradient(theta: Any, g: Any, weight_decay: float, *, kernels: ModuleT
     kernels.axpby(not_negative("weight_decay", weight_decay), theta, 1.0, g)
 
 
-def decay_weights(theta: Any, lr: float, weight_decay: float, *, kernels: ModuleType) -> None:
+def decay_weights(theta: Array, lr: float, weight_decay: float, *, kernels: Backend) -> None:
     r"""Shrink the parameters beside the update rule, just before it (decoupled weight decay).
 
     .. math::

@@ -6,12 +6,10 @@ The equations are those of the playbook, "What are the update rules for all the 
 
 from __future__ import annotations
 
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from refplay.kernels import Array, Backend
 from refplay.optim.checks import below_one, not_negative
-
-Vector = Any  # float32 or float64 [P] of a backend: numpy.ndarray on the CPU
 
 
 class Stateless(NamedTuple):
@@ -21,15 +19,15 @@ class Stateless(NamedTuple):
 class Velocity(NamedTuple):
     """The state of Momentum and of Nesterov."""
 
-    v: Vector
+    v: Array
 
 
-def init_sgd(theta: Vector, kernels: ModuleType) -> Stateless:
+def init_sgd(theta: Array, kernels: Backend) -> Stateless:
     """Return the state before the first step; see `sgd`."""
     return Stateless()
 
 
-def sgd(theta: Vector, g: Vector, state: Stateless, *, lr: float, kernels: ModuleType) -> Stateless:
+def sgd(theta: Array, g: Array, state: Stateless, *, lr: float, kernels: Backend) -> Stateless:
     r"""Stochastic gradient descent.
 
     .. math::
@@ -69,13 +67,13 @@ def sgd(theta: Vector, g: Vector, state: Stateless, *, lr: float, kernels: Modul
     return state
 
 
-def init_momentum(theta: Vector, kernels: ModuleType) -> Velocity:
+def init_momentum(theta: Array, kernels: Backend) -> Velocity:
     """Return the state before the first step, v = 0; see `momentum` and `nesterov`."""
     return Velocity(kernels.zeros(theta.shape, theta.dtype.name))
 
 
-def momentum(theta: Vector, g: Vector, state: Velocity, *, lr: float, momentum: float = 0.9,
-             kernels: ModuleType) -> Velocity:
+def momentum(theta: Array, g: Array, state: Velocity, *, lr: float, momentum: float = 0.9,
+             kernels: Backend) -> Velocity:
     r"""Gradient descent with momentum (the heavy ball).
 
     .. math::
@@ -124,8 +122,8 @@ def momentum(theta: Vector, g: Vector, state: Velocity, *, lr: float, momentum: 
     return state
 
 
-def nesterov(theta: Vector, g: Vector, state: Velocity, *, lr: float, momentum: float = 0.9,
-             kernels: ModuleType) -> Velocity:
+def nesterov(theta: Array, g: Array, state: Velocity, *, lr: float, momentum: float = 0.9,
+             kernels: Backend) -> Velocity:
     r"""Gradient descent with Nesterov's momentum.
 
     .. math::

@@ -22,9 +22,10 @@ True
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from types import MappingProxyType, ModuleType
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from refplay.kernels import Array, Backend
 from refplay.optim.adaptive import adam, init_adam, init_rmsprop, nadam, rmsprop
 from refplay.optim.descent import init_momentum, init_sgd, momentum, nesterov, sgd
 
@@ -33,7 +34,7 @@ class Rule(NamedTuple):
     """An update rule as a value: how to start, how to step, what there is to tune."""
 
     name: str
-    init: Callable[[Any, ModuleType], Any]  # (theta, kernels) -> state, a NamedTuple
+    init: Callable[[Array, Backend], Any]  # (theta, kernels) -> state, a NamedTuple
     update: Callable[..., Any]  # (theta, g, state, *, lr, **hyperparameters, kernels) -> state
     hyperparameters: Mapping[str, float]  # keyword of `update` -> default, without the learning rate, which has none
 
