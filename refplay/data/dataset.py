@@ -156,7 +156,7 @@ def _hold_out(raw: dict[str, Split], origin: str, seed: int) -> dict[str, Split]
 
 def _finish(split: Split, what: str, white: int) -> Split:
     if split.x.dtype == np.uint8:
-        return Split(np.divide(split.x, np.float32(white), dtype=np.float32), split.y)
+        return Split(np.divide(split.x, np.float32(white), dtype=np.float32, order="C"), split.y)
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite and is reported below
         x = np.ascontiguousarray(split.x, dtype=np.float32)
     if not np.isfinite(x).all():

@@ -23,6 +23,7 @@ FILES = {"x_train": "train-images-idx3-ubyte", "y_train": "train-labels-idx1-uby
          "x_test": "t10k-images-idx3-ubyte", "y_test": "t10k-labels-idx1-ubyte"}
 
 CHUNK = 1 << 20
+MOST_DIMENSIONS = 4
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -31,7 +32,7 @@ def read_idx(path: Path) -> np.ndarray:
     Raises
     ------
     InputError
-        The file cannot be read, is no IDX file, or holds more or fewer values than its header says.
+        The file cannot be read, is no IDX file, is empty, or holds more or fewer values than its header says.
     """
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
@@ -44,14 +45,17 @@ def read_idx(path: Path) -> np.ndarray:
 
 def _read(file: BinaryIO, path: Path) -> np.ndarray:
     magic = file.read(4)
-    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES:
-        raise InputError(f"{path} is not an IDX file: it starts with bytes {magic.hex(' ') or '(none)'}, an IDX file "
-                         f"with 00 00 and a type code of {', '.join(f'{code:02x}' for code in DTYPES)}")
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES or not 1 <= magic[3] <= MOST_DIMENSIONS:
+        raise InputError(f"{path} is not an IDX file: it starts with the bytes {magic.hex(' ') or '(none)'}; an IDX "
+                         f"file starts with 00 00, a type code ({', '.join(f'{code:02x}' for code in DTYPES)}) and a "
+                         f"number of dimensions (01 to {MOST_DIMENSIONS:02x}): put the right file under this name")
     header = file.read(4 * magic[3])
     if len(header) < 4 * magic[3]:
         raise InputError(f"{path} is truncated inside its header; download it again")
     shape = tuple(int(size) for size in np.frombuffer(header, ">u4"))
     dtype = np.dtype(DTYPES[magic[2]])
+    if 0 in shape:
+        raise InputError(f"{path} is empty: its header gives shape {list(shape)}; put a file with examples in its place")
     expected = math.prod(shape) * dtype.itemsize
     body = _read_at_most(file, expected + 1)  # one more than expected: enough to know, never a whole gzip bomb
     if len(body) != expected:
