@@ -55,7 +55,7 @@ def _read(file: BinaryIO, path: Path) -> np.ndarray:
     shape = tuple(int(size) for size in np.frombuffer(header, ">u4"))
     dtype = np.dtype(DTYPES[magic[2]])
     if 0 in shape:
-        raise InputError(f"{path} is empty: its header gives shape {list(shape)}; put a file with examples in its place")
+        raise InputError(f"{path} is empty: its header gives shape {list(shape)}; put a file with data in its place")
     expected = math.prod(shape) * dtype.itemsize
     body = _read_at_most(file, expected + 1)  # one more than expected: enough to know, never a whole gzip bomb
     if len(body) != expected:

@@ -89,7 +89,7 @@ def rmsprop(theta: Array, g: Array, state: ScaledVelocity, *, lr: float, momentu
     >>> for _ in range(2):
     ...     state = rmsprop(theta, g, state, lr=0.1, momentum=0.7, rho=0.8, epsilon=0.1, kernels=load("numpy"))
     >>> theta.round(6).tolist()
-    [0.0, 0.0]
+    [0.85791, -2.460753]
     """
     kernels.rmsprop(theta, g, state.v, state.m, not_negative("learning_rate", lr), below_one("momentum", momentum),
                     below_one("rho", rho), not_negative("epsilon", epsilon))
@@ -156,7 +156,7 @@ def adam(theta: Array, g: Array, state: Moments, *, lr: float, beta1: float = 0.
     >>> for _ in range(2):
     ...     state = adam(theta, g, state, lr=0.1, beta1=0.7, beta2=0.8, epsilon=0.1, kernels=load("numpy"))
     >>> theta.round(6).tolist()
-    [0.0, 0.0]
+    [0.855902, -2.1878]
     """
     kernels.adam(theta, g, state.m, state.v, state.t, not_negative("learning_rate", lr), below_one("beta1", beta1),
                  below_one("beta2", beta2), not_negative("epsilon", epsilon))
@@ -218,7 +218,7 @@ def nadam(theta: Array, g: Array, state: Moments, *, lr: float, beta1: float = 0
     >>> for _ in range(2):
     ...     state = nadam(theta, g, state, lr=0.1, beta1=0.7, beta2=0.8, epsilon=0.1, kernels=load("numpy"))
     >>> theta.round(6).tolist()
-    [0.0, 0.0]
+    [0.785915, -2.280251]
     """
     kernels.nadam(theta, g, state.m, state.v, state.t, not_negative("learning_rate", lr), below_one("beta1", beta1),
                   below_one("beta2", beta2), not_negative("epsilon", epsilon))
