@@ -1,6 +1,8 @@
 """Search spaces and the non-adaptive ways through them: quasi-random, random and grid."""
 
+from refplay.search.halton import halton
 from refplay.search.plain import domain_from_data, domain_to_data, space_from_data, space_to_data
+from refplay.search.sampling import SEARCHES, grid, random_search, suggest
 from refplay.search.space import (
     Choice,
     Dimension,
@@ -13,6 +15,7 @@ from refplay.search.space import (
 )
 
 __all__ = [
+    "SEARCHES",
     "Choice",
     "Dimension",
     "Domain",
@@ -23,6 +26,10 @@ __all__ = [
     "Uniform",
     "domain_from_data",
     "domain_to_data",
+    "grid",
+    "halton",
+    "random_search",
     "space_from_data",
     "space_to_data",
+    "suggest",
 ]
