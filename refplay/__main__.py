@@ -1,0 +1,5 @@
+"""`python -m refplay` is `refplay`."""
+
+from refplay.cli import main
+
+raise SystemExit(main())

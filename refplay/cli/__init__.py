@@ -1,0 +1,95 @@
+"""The command line: four verbs of the playbook's loop behind three commands.
+
+Exit codes: 0 done, 1 the answer is no, 2 bad input (one clear line on standard error), 130 interrupted (everything
+stays resumable).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from refplay.errors import InputError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line with `argv` (default: the process's) and return the exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return int(arguments.command(arguments))
+    except InputError as error:
+        print(f"refplay: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("refplay: interrupted; what is finished is stored, `--resume` (quickstart: the same command) goes on",
+              file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `refplay report ... | head`: the reader has seen enough
+        sys.stderr.close()
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="refplay", description="The Deep Learning Tuning Playbook as a program.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    quickstart = commands.add_parser("quickstart", help="one whole round of the playbook on handwritten digits")
+    quickstart.add_argument("--out", type=Path, default=Path("refplay-quickstart"), metavar="DIR",
+                            help="folder for store, checkpoints and report (default: %(default)s)")
+    quickstart.add_argument("--workers", type=_positive, metavar="N", help="processes that train (default: one a core)")
+    quickstart.set_defaults(command=_quickstart)
+
+    run = commands.add_parser("run", help="run the round that a plan describes, then report")
+    run.add_argument("plan", type=Path, metavar="PLAN.toml")
+    run.add_argument("--store", type=Path, metavar="FILE", help="SQLite store (default: the plan's name, .db)")
+    run.add_argument("--resume", action="store_true", help="go on with a round that the store already holds")
+    run.add_argument("--workers", type=_positive, metavar="N", help="processes that train (default: one a core)")
+    run.set_defaults(command=_run)
+
+    report = commands.add_parser("report", help="findings, plots and next steps of a stored round")
+    report.add_argument("store", type=Path, metavar="STORE")
+    report.add_argument("--study", metavar="NAME", help="the plan to report on (default: every one in the store)")
+    report.add_argument("--metric", metavar="NAME", help="judge by another reported metric than the plan's")
+    report.add_argument("--csv", type=Path, metavar="FILE", help="also write the tracking spreadsheet, a row a study")
+    report.set_defaults(command=_report)
+
+    backends = commands.add_parser("backends", help="which kernel backends can run here, and why not")
+    backends.set_defaults(command=_backends)
+    return parser
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"needs a whole number, 1 or more, got {text!r}")
+    return int(text)
+
+
+# Each command imports what it needs when it is called, so that `refplay --help` answers at once.
+
+
+def _quickstart(arguments: argparse.Namespace) -> int:
+    from refplay.cli.quickstart import quickstart
+
+    return quickstart(arguments.out, workers=arguments.workers)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from refplay.cli.rounds import run
+
+    return run(arguments.plan, store=arguments.store, resume=arguments.resume, workers=arguments.workers)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from refplay.cli.rounds import report
+
+    return report(arguments.store, name=arguments.study, metric=arguments.metric, csv=arguments.csv)
+
+
+def _backends(arguments: argparse.Namespace) -> int:
+    from refplay.kernels import available
+
+    for name, reason in available().items():
+        print(f"{name:12} {reason or 'ready'}")
+    return 0

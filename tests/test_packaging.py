@@ -1,0 +1,34 @@
+"""What is in the checkout is in the wheel: the package list in pyproject.toml is written by hand."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def packages_on_disk() -> set[str]:
+    found = set()
+    for top, name in ((ROOT / "refplay", "refplay"), (ROOT / "kernels", "refplay.kernels")):
+        for init in top.rglob("__init__.py"):
+            found.add(".".join([name, *init.parent.relative_to(top).parts]))
+    return found
+
+
+def test_every_package_is_listed() -> None:
+    assert set(PYPROJECT["tool"]["setuptools"]["packages"]) == packages_on_disk()
+
+
+def test_runtime_dependencies_are_five() -> None:
+    names = {requirement.split(">=")[0] for requirement in PYPROJECT["project"]["dependencies"]}
+    assert names == {"numpy", "numba", "scipy", "matplotlib", "rich"}
+
+
+@pytest.mark.parametrize("heavy", ["numba", "scipy", "matplotlib", "torch", "jax", "sklearn"])
+def test_import_refplay_loads_nothing_heavy(heavy: str) -> None:
+    code = f"import sys, refplay; raise SystemExit({heavy!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
