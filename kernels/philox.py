@@ -15,12 +15,11 @@ Dropout asks for one word per array element, so element i takes
 and every backend, thread and block can compute its own part of the mask: they all agree bit for bit.
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from numpy import uint64
 from numpy.typing import NDArray
 
-Word = TypeVar("Word", int, NDArray[uint64])
+Word = TypeVar("Word", int, NDArray[Any])
 
 M0, M1 = 0xD2511F53, 0xCD9E8D57
 W0, W1 = 0x9E3779B9, 0xBB67AE85  # the golden ratio and sqrt(3) - 1, times 2**32
