@@ -1,0 +1,209 @@
+"""Batch and layer normalization in two passes over each group, the mean first; sums run in float64.
+
+Batch normalization adds rows up, channel beside channel; its scratch is a few vectors of C values, allocated per call.
+"""
+
+import numpy as np
+from numba import njit
+
+from .. import check
+from ..contract import Array
+
+
+def batch_norm_forward(
+    x: Array, gamma: Array, beta: Array, y: Array, mean: Array, var: Array, epsilon: float
+) -> None:
+    """y = gamma (x - mean) / sqrt(var + epsilon) + beta, with mean and biased variance over M per ghost batch g.
+
+    Parameters
+    ----------
+    x, gamma, beta : [G, M, C], [C], [C]
+    y, mean, var : [G, M, C], [G, C], [G, C] written
+    epsilon : float, more than 0
+    """
+    check.batch_norm_forward(x, gamma, beta, y, mean, var, epsilon)
+    _batch_forward(x, gamma, beta, y, mean, var, float(epsilon))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _batch_forward(x, gamma, beta, y, mean, var, epsilon):
+    G, M, C = x.shape
+    center, square = np.empty(C, np.float64), np.empty(C, np.float64)
+    for g in range(G):
+        center[:] = 0
+        square[:] = 0
+        for m in range(M):
+            for c in range(C):
+                center[c] += x[g, m, c]
+        for c in range(C):
+            center[c] /= M
+            mean[g, c] = center[c]
+        for m in range(M):
+            for c in range(C):
+                off = np.float64(x[g, m, c]) - center[c]
+                square[c] += off * off
+        for c in range(C):
+            var[g, c] = square[c] / M
+        _normalize(x[g], gamma, beta, mean[g], var[g], y[g], epsilon)
+
+
+def batch_norm_inference(
+    x: Array, gamma: Array, beta: Array, mean: Array, var: Array, y: Array, epsilon: float
+) -> None:
+    """y = gamma (x - mean) / sqrt(var + epsilon) + beta with given statistics; y may be x.
+
+    Parameters
+    ----------
+    x, gamma, beta, mean, var : [B, C], and [C] the others
+    y : [B, C] written
+    epsilon : float, more than 0
+    """
+    check.batch_norm_inference(x, gamma, beta, mean, var, y, epsilon)
+    _normalize(x, gamma, beta, mean, var, y, float(epsilon))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _normalize(x, gamma, beta, mean, var, y, epsilon):
+    factor = np.empty_like(gamma)
+    for c in range(x.shape[1]):
+        factor[c] = gamma[c] / np.sqrt(np.float64(var[c]) + epsilon)
+    for m in range(x.shape[0]):
+        for c in range(x.shape[1]):
+            y[m, c] = (x[m, c] - mean[c]) * factor[c] + beta[c]
+
+
+def batch_norm_backward(
+    x: Array, gamma: Array, mean: Array, var: Array, dy: Array, dx: Array, dgamma: Array, dbeta: Array, epsilon: float
+) -> None:
+    """dx = gamma / sigma (dy - mean(dy) - x_hat mean(dy x_hat)), dgamma = sum dy x_hat, dbeta = sum dy.
+
+    With sigma = sqrt(var + epsilon) and x_hat = (x - mean) / sigma; the means run over M, the sums over g and M.
+
+    Parameters
+    ----------
+    x, gamma, mean, var, dy : [G, M, C], [C], [G, C], [G, C], [G, M, C]
+    dx, dgamma, dbeta : [G, M, C], [C], [C] written
+    epsilon : float, as in the forward pass
+    """
+    check.batch_norm_backward(x, gamma, mean, var, dy, dx, dgamma, dbeta, epsilon)
+    _batch_backward(x, gamma, mean, var, dy, dx, dgamma, dbeta, float(epsilon))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _batch_backward(x, gamma, mean, var, dy, dx, dgamma, dbeta, epsilon):
+    G, M, C = x.shape
+    sum_dy, sum_dy_off = np.empty(C, np.float64), np.empty(C, np.float64)
+    total_gamma, total_beta = np.zeros(C, np.float64), np.zeros(C, np.float64)
+    factor, shift, slope = np.empty_like(gamma), np.empty_like(gamma), np.empty_like(gamma)
+    for g in range(G):
+        sum_dy[:] = 0
+        sum_dy_off[:] = 0
+        for m in range(M):
+            for c in range(C):
+                sum_dy[c] += dy[g, m, c]
+                sum_dy_off[c] += np.float64(dy[g, m, c]) * (x[g, m, c] - mean[g, c])
+        for c in range(C):
+            sigma = np.sqrt(np.float64(var[g, c]) + epsilon)
+            total_beta[c] += sum_dy[c]
+            total_gamma[c] += sum_dy_off[c] / sigma
+            factor[c] = gamma[c] / sigma
+            shift[c] = sum_dy[c] / M
+            slope[c] = sum_dy_off[c] / (sigma * sigma * M)
+        for m in range(M):
+            for c in range(C):
+                dx[g, m, c] = factor[c] * (dy[g, m, c] - shift[c] - (x[g, m, c] - mean[g, c]) * slope[c])
+    dgamma[:] = total_gamma
+    dbeta[:] = total_beta
+
+
+def layer_norm_forward(
+    x: Array, gamma: Array, beta: Array, y: Array, mean: Array, var: Array, epsilon: float
+) -> None:
+    """y = gamma (x - mean) / sqrt(var + epsilon) + beta, with mean and biased variance over C per example.
+
+    Parameters
+    ----------
+    x, gamma, beta : [B, C], [C], [C]
+    y, mean, var : [B, C], [B], [B] written
+    epsilon : float, more than 0
+    """
+    check.layer_norm_forward(x, gamma, beta, y, mean, var, epsilon)
+    _layer_forward(x, gamma, beta, y, mean, var, float(epsilon))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _layer_forward(x, gamma, beta, y, mean, var, epsilon):
+    B, C = x.shape
+    real = x.dtype.type
+    for b in range(B):
+        center = _sum(x[b]) / C
+        mean[b] = center
+        var[b] = _sum_of_squares(x[b], center) / C
+        factor = real(1 / np.sqrt(np.float64(var[b]) + epsilon))
+        for c in range(C):
+            y[b, c] = gamma[c] * ((x[b, c] - mean[b]) * factor) + beta[c]
+
+
+def layer_norm_backward(
+    x: Array, gamma: Array, mean: Array, var: Array, dy: Array, dx: Array, dgamma: Array, dbeta: Array, epsilon: float
+) -> None:
+    """dx = (gamma dy - mean(gamma dy) - x_hat mean(gamma dy x_hat)) / sigma, dgamma = sum dy x_hat, dbeta = sum dy.
+
+    With sigma = sqrt(var + epsilon) and x_hat = (x - mean) / sigma; the means run over C, the sums over B.
+
+    Parameters
+    ----------
+    x, gamma, mean, var, dy : [B, C], [C], [B], [B], [B, C]
+    dx, dgamma, dbeta : [B, C], [C], [C] written
+    epsilon : float, as in the forward pass
+    """
+    check.layer_norm_backward(x, gamma, mean, var, dy, dx, dgamma, dbeta, epsilon)
+    _layer_backward(x, gamma, mean, var, dy, dx, dgamma, dbeta, float(epsilon))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _layer_backward(x, gamma, mean, var, dy, dx, dgamma, dbeta, epsilon):
+    B, C = x.shape
+    real = x.dtype.type
+    total_gamma, total_beta = np.zeros(C, np.float64), np.zeros(C, np.float64)
+    for b in range(B):
+        center = mean[b]
+        factor = 1 / np.sqrt(np.float64(var[b]) + epsilon)
+        for c in range(C):
+            total_beta[c] += dy[b, c]
+            total_gamma[c] += np.float64(dy[b, c]) * (x[b, c] - center) * factor
+        sum_dy, sum_dy_off = _sums_of_gradient(x[b], gamma, dy[b], center)
+        shift, slope, scale = real(sum_dy / C), real(sum_dy_off * factor * factor / C), real(factor)
+        for c in range(C):
+            dx[b, c] = (gamma[c] * dy[b, c] - shift - (x[b, c] - center) * slope) * scale
+    dgamma[:] = total_gamma
+    dbeta[:] = total_beta
+
+
+# Sums along a row. "reassoc" lets the compiler keep several partial sums, as vectorizing needs; their number is fixed.
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _sum(x):
+    total = 0.0
+    for c in range(x.size):
+        total += np.float64(x[c])
+    return total
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _sum_of_squares(x, center):
+    total = 0.0
+    for c in range(x.size):
+        total += (np.float64(x[c]) - center) * (np.float64(x[c]) - center)
+    return total
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _sums_of_gradient(x, gamma, dy, center):
+    total = total_off = 0.0
+    for c in range(x.size):
+        term = np.float64(gamma[c]) * np.float64(dy[c])
+        total += term
+        total_off += term * (np.float64(x[c]) - center)
+    return total, total_off
