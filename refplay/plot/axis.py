@@ -16,21 +16,8 @@ from matplotlib.patches import Rectangle
 from refplay.analysis.axes import active
 from refplay.errors import InputError
 from refplay.plot.scales import places, set_axis
-from refplay.plot.style import (
-    BLUE,
-    GREEN,
-    RED,
-    TOP,
-    Quantity,
-    count,
-    label_axes,
-    leaf,
-    legend,
-    new_figure,
-    say_empty,
-    scale_objective,
-    study_quantity,
-)
+from refplay.plot.style import BLUE, GREEN, RED, TOP, label_axes, legend, new_figure, say_empty, scale_objective
+from refplay.plot.words import Quantity, count, leaf, study_quantity
 from refplay.search.space import Dimension
 from refplay.study.record import State, Study, TrialRecord
 

@@ -18,16 +18,15 @@ from refplay.plot.style import (
     GREY,
     RED,
     TOP,
-    count,
     label_axes,
     legend,
     new_figure,
-    quantity,
     say_empty,
     scale_objective,
     trial_name,
     whole_steps,
 )
+from refplay.plot.words import count, quantity
 from refplay.study.record import Curve, State, Study, TrialRecord
 
 BUCKETS = 500  # of a drawn curve: one for each pixel or two of the picture
@@ -135,7 +134,7 @@ def _draw_panel(ax: Axes, study: Study, name: str, best: Sequence[TrialRecord]) 
 def _draw_best(ax: Axes, points: np.ndarray, curve: Curve, factor: float, colour: str) -> None:
     dense = len(curve.values) > DENSE
     ax.plot(points[:, 0], points[:, 1], color=colour, gid="best", marker="o" if len(points) == 1 else "",
-            **({"linewidth": 0.6, "alpha": 0.35} if dense else {"linewidth": 1.7}))
+            linewidth=0.6 if dense else 1.7, alpha=0.35 if dense else 1.0)
     if dense:
         middle = running_median(curve)
         ax.plot(middle.steps, factor * middle.values, color=colour, linewidth=1.7, gid="median")

@@ -16,17 +16,16 @@ from refplay.plot.style import (
     INK,
     SMALL,
     TOP,
-    count,
     label_axes,
     legend,
     new_figure,
-    number,
     plain_log_ticks,
     say_empty,
     scale_objective,
     trial_name,
     whole_steps,
 )
+from refplay.plot.words import count, number
 from refplay.study.record import Curve, Study, TrialRecord
 
 CURVE = "gradient_norm"

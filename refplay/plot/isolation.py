@@ -17,20 +17,8 @@ from refplay.analysis.axes import active, ordered
 from refplay.analysis.isolation import Isolated, isolate
 from refplay.plot.axis import draw_infeasible
 from refplay.plot.scales import places, position, set_axis
-from refplay.plot.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    label_axes,
-    leaf,
-    legend,
-    new_figure,
-    number,
-    quantity,
-    say_empty,
-    scale_objective,
-)
+from refplay.plot.style import BLUE, GREEN, GREY, ORANGE, label_axes, legend, new_figure, say_empty, scale_objective
+from refplay.plot.words import leaf, number, quantity
 from refplay.search.space import Choice, Dimension
 from refplay.study.record import Round, Study, TrialRecord
 

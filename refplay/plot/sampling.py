@@ -17,20 +17,9 @@ from matplotlib.ticker import MaxNLocator
 from refplay.analysis.axes import finished
 from refplay.analysis.sampling import bootstrap_best
 from refplay.analysis.steps import best_steps
-from refplay.plot.style import (
-    BLUE,
-    INK,
-    ORANGE,
-    SMALL,
-    Quantity,
-    count,
-    label_axes,
-    legend,
-    new_figure,
-    say_empty,
-    scale_objective,
-    study_quantity,
-)
+from refplay.analysis.variance import Spread, trial_variance
+from refplay.plot.style import BLUE, INK, ORANGE, SMALL, label_axes, legend, new_figure, say_empty, scale_objective
+from refplay.plot.words import Quantity, count, study_quantity
 from refplay.study.record import Study
 
 BUDGETS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1000)
@@ -50,7 +39,7 @@ def bootstrap_plot(study: Study, metric: str = "valid_error", seed: int = 0) -> 
     budgets = box_budgets(len(finished(study)))
     resampled = bootstrap_best(study, metric, budgets, seed=seed)
     best = {budget: shown.factor * values for budget, values in resampled.items()}
-    reruns = rerun_objectives(study, metric)
+    reruns = trial_variance(study, metric)
     figure, (ax,) = new_figure(f"Best {shown.words} by number of trials", f"{study.name} · resampled from its trials",
                                _bootstrap_alt(study, best, reruns, shown), height=3.6)
     label_axes(ax, "trials in the study", f"best {shown.label}")
@@ -60,12 +49,12 @@ def bootstrap_plot(study: Study, metric: str = "valid_error", seed: int = 0) -> 
         return figure
     boxes = [_box(values, str(budget)) for budget, values in best.items()]
     edges = [box[key] for box in boxes for key in ("whislo", "whishi")]
-    scale_objective(ax, np.concatenate([edges, shown.factor * reruns]))
+    scale_objective(ax, np.concatenate([edges, shown.factor * np.array(reruns.values)]))
     _draw_boxes(ax, boxes)
     label = "half of 1000 resampled studies (whiskers: 90%)"
     handles: list[Any] = [Patch(facecolor=BOX, edgecolor=BLUE, label=label)]
-    if reruns.size > 1:
-        handles.append(_draw_band(ax, shown.factor * reruns, shown))
+    if reruns.n > 1:
+        handles.append(_draw_band(ax, reruns, shown))
     legend(figure, handles)
     return figure
 
@@ -78,11 +67,6 @@ def box_budgets(trials: int) -> list[int]:
     """
     sizes = [*[size for size in BUDGETS if size < trials], trials] if trials else []
     return sizes if len(sizes) <= BOXES else sizes[-1::-2][::-1]
-
-
-def rerun_objectives(study: Study, metric: str) -> np.ndarray:
-    """Return the objectives (float64[n]) of the complete reruns of the best trial."""
-    return np.array([best.value for trial in study.reruns if trial.feasible and (best := trial.best(metric))])
 
 
 def best_step_histogram(study: Study, metric: str = "valid_error") -> Figure:
@@ -130,19 +114,19 @@ def _draw_boxes(ax: Axes, boxes: list[dict[str, Any]]) -> None:
         box.set_gid("box")
 
 
-def _draw_band(ax: Axes, values: np.ndarray, shown: Quantity) -> Patch:
-    mean, spread = float(values.mean()), float(values.std(ddof=1))
-    ax.axhspan(mean - spread, mean + spread, color=ORANGE, alpha=0.30, linewidth=0, zorder=1, gid="band")
+def _draw_band(ax: Axes, reruns: Spread, shown: Quantity) -> Patch:
+    mean, sd = shown.factor * reruns.mean, shown.factor * reruns.sd
+    ax.axhspan(mean - sd, mean + sd, color=ORANGE, alpha=0.30, linewidth=0, zorder=1, gid="band")
     ax.axhline(mean, color=ORANGE, linewidth=1.2, zorder=2, gid="mean")
-    text = f"trial variance: {values.size} reruns of the best, {mean:.3g} ± {spread:.2g}{shown.unit}"
+    text = f"trial variance: {reruns.n} reruns of the best, {mean:.3g} ± {sd:.2g}{shown.unit}"
     return Patch(facecolor=ORANGE, alpha=0.5, label=text)
 
 
-def _bootstrap_alt(study: Study, best: dict[int, np.ndarray], reruns: np.ndarray, shown: Quantity) -> str:
+def _bootstrap_alt(study: Study, best: dict[int, np.ndarray], reruns: Spread, shown: Quantity) -> str:
     text = f"Box plots of the best {shown.label} of study {study.name} if it had had fewer trials."
     for budget, values in list(best.items())[-1:]:
         if np.isfinite(np.median(values)):
             text += f" Median with {count(budget, 'trial')}: {np.median(values):.4g}{shown.unit}."
-    if reruns.size > 1:
-        text += f" Standard deviation of {reruns.size} reruns: {shown.factor * reruns.std(ddof=1):.3g}{shown.unit}."
+    if reruns.n > 1:
+        text += f" Standard deviation of {reruns.n} reruns: {shown.factor * reruns.sd:.3g}{shown.unit}."
     return text

@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from refplay.plot.style import INK, leaf, plain, plain_log_ticks
+from refplay.plot.style import INK, plain, plain_log_ticks
+from refplay.plot.words import leaf
 from refplay.search.space import Choice, Dimension, Domain, Integer, LogUniform, OneMinusLogUniform
 from refplay.study.record import TrialRecord
 

@@ -10,9 +10,9 @@ import functools
 import io
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,8 +22,10 @@ from matplotlib.font_manager import findfont, get_font
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from PIL import Image
 
+from refplay.plot.words import leaf, number, printable
+
 if TYPE_CHECKING:
-    from refplay.study.record import Study, TrialRecord
+    from refplay.study.record import TrialRecord
 
 # Okabe and Ito (2008), "Color universal design"; the red is Tol's "vibrant" red, equally safe, because readers look for
 # a red X. Every class of points also has a marker of its own, so that no plot rests on colour alone.
@@ -37,43 +39,6 @@ TITLE, BODY, SMALL = 10.5, 10.0, 8.5
 TOP = 3  # trials that are marked as the best
 
 
-class Quantity(NamedTuple):
-    """How a metric is written: its words, the unit's sign and the factor from the recorded number to that unit."""
-
-    words: str  # "validation error"
-    unit: str  # "%" or ""
-    factor: float
-
-    @property
-    def label(self) -> str:
-        """The axis label: words and unit."""
-        return f"{self.words} ({self.unit})" if self.unit else self.words
-
-
-def quantity(metric: str, values: Iterable[float] = ()) -> Quantity:
-    """Say how to write `metric`: errors are fractions of the examples and shown in per cent.
-
-    An "error" with a value above one cannot be a fraction (a squared error, say) and stays as it is.
-
-    >>> quantity("valid_error", [0.02, 0.9]).label
-    'validation error (%)'
-    >>> quantity("valid_error", [0.02, 3.5]).label
-    'validation error'
-    """
-    words = metric.replace("_", " ")
-    for short, long in (("valid ", "validation "), ("train ", "training ")):
-        if words.startswith(short):
-            words = long + words.removeprefix(short)
-    fraction = metric.endswith("error") and all(v <= 1 for v in values if math.isfinite(v))
-    return Quantity(words, "%" if fraction else "", 100.0 if fraction else 1.0)
-
-
-def study_quantity(study: Study, metric: str) -> Quantity:
-    """Say how to write `metric` in the plots of `study`, from the best values of all its trials."""
-    bests = (trial.best(metric) for trial in (*study.trials, *study.reruns))
-    return quantity(metric, [best.value for best in bests if best])
-
-
 @functools.cache
 def _known_characters() -> frozenset[int]:
     return frozenset(get_font(findfont("DejaVu Sans")).get_charmap())
@@ -85,32 +50,10 @@ def plain(text: object, limit: int = 60) -> str:
     >>> plain("cost in $ and $^2"), plain("a" * 70, 8)
     ('cost in \\\\$ and \\\\$^2', 'aaaaaaa…')
     """
-    line = " ".join(str(text).split())
+    line = " ".join(printable(text).split())
     line = line if len(line) <= limit else line[:limit - 1].rstrip() + "…"
     drawable = "".join(c if ord(c) in _known_characters() else "\N{WHITE SQUARE}" for c in line)
     return drawable.replace("$", r"\$")
-
-
-def leaf(name: str) -> str:
-    """Return a hyperparameter's own name without the choices that it lives under.
-
-    >>> leaf("optimizer.adam.beta1")
-    'beta1'
-    """
-    return name.rsplit(".", 1)[-1]
-
-
-def number(value: Any) -> str:
-    """Write a hyperparameter's value shortly, with three digits; near one, with three digits of the distance from one.
-
-    >>> number(0.0123456), number(0.99987654), number(64), number("relu"), number(True)
-    ('0.0123', '0.999877', '64', 'relu', 'True')
-    """
-    if isinstance(value, bool | np.bool_) or not isinstance(value, float | np.floating):
-        return str(value)
-    if 0.9 < value < 1:
-        return f"{value:.{2 - math.floor(math.log10(1 - value))}f}".rstrip("0")
-    return f"{value:.3g}"
 
 
 def new_figure(title: str, subtitle: str, alt: str, *, height: float = 3.4, rows: int = 1) -> tuple[Figure, list[Axes]]:
@@ -201,11 +144,6 @@ def trial_name(trial: TrialRecord, names: Sequence[str], limit: int = 66) -> str
     """Return a legend's line for a trial: number and those of its hyperparameters that vary in the study."""
     values = ", ".join(f"{leaf(name)} {number(trial.params[name])}" for name in names if name in trial.params)
     return plain(f"#{trial.number}  {values}", limit)
-
-
-def count(n: int, thing: str) -> str:
-    """Return "1 trial", "3 trials"."""
-    return f"{n} {thing}" if n == 1 else f"{n} {thing}s"
 
 
 def png(figure: Figure) -> bytes:
