@@ -8,9 +8,9 @@ The rule: the moving average over w evaluations (a fifth of the curve, at least 
 noise and by at least 2% of the minimum, while the training loss, where it was reported, did not rise: if it did,
 training has become unstable, which is another trouble than overfitting. "More than noise" is Student's t threshold for
 the difference of the means of two windows, at level 0.05 divided by the number of trials looked at and by twice the
-number of disjoint windows that the minimum was chosen from (twice, because it was chosen from overlapping ones). The noise is estimated from the curve (`refplay.analysis.noise`)
-as independent from one evaluation to the next; where evaluations are so frequent that it is not, a slow wander of the
-curve is called a rise more often.
+number of disjoint windows that the minimum was chosen from (twice, because it was chosen from overlapping ones). The
+noise is estimated from the curve (`refplay.analysis.noise`) as independent from one evaluation to the next; where
+evaluations are so frequent that it is not, a slow wander of the curve is called a rise more often.
 """
 
 from __future__ import annotations

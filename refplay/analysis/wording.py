@@ -32,6 +32,8 @@ def listed(items: Sequence[str], most: int = 6) -> str:
     >>> listed(["a", "b", "c"]), listed(["7", "9"]), listed(list("abcdefgh"))
     ('a, b and c', '7 and 9', 'a, b, c, d, e, f and 2 more')
     """
+    if not items:
+        return ""
     if len(items) > most:
         return ", ".join(items[:most]) + f" and {len(items) - most} more"
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
