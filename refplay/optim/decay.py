@@ -17,9 +17,9 @@ def add_l2_gradient(theta: Array, g: Array, weight_decay: float, *, kernels: Bac
     Parameters
     ----------
     theta : float[D]
-        The parameters that decay.
+        :math:`\theta`, the parameters that decay.
     g : float[D]
-        Their gradient, overwritten.
+        :math:`g`, their gradient, overwritten with :math:`g'`.
     weight_decay : float, 0 or above
         :math:`\lambda`.
     kernels : backend
@@ -47,12 +47,12 @@ def decay_weights(theta: Array, lr: float, weight_decay: float, *, kernels: Back
     r"""Shrink the parameters beside the update rule, just before it (decoupled weight decay).
 
     .. math::
-        \theta' = (1 - \eta_t \lambda) \theta
+        \theta_d = (1 - \eta_t \lambda) \theta_t
 
     Parameters
     ----------
     theta : float[D]
-        The parameters that decay, overwritten.
+        :math:`\theta_t`, the parameters that decay, overwritten with :math:`\theta_d`.
     lr : float, 0 or above
         :math:`\eta_t`, the learning rate of this step.
     weight_decay : float, 0 or above

@@ -40,7 +40,7 @@ def linear(base: float, decay_steps: int, end_factor: float = 0.0) -> Schedule:
     r"""Linear decay from the base rate to a part of it.
 
     .. math::
-        \eta_t = \eta_0 (1 - (1 - f) \frac{t}{T})
+        \eta_t = \eta_0 \cdot (1 - (1 - f) \frac{t}{T})
 
     for :math:`t \le T`, and :math:`\eta_t = f \eta_0` from then on.
 
@@ -64,7 +64,7 @@ def cosine(base: float, decay_steps: int, end_factor: float = 0.0) -> Schedule:
     r"""Half a cosine from the base rate to a part of it.
 
     .. math::
-        \eta_t = \eta_0 (f + (1 - f) \frac{1 + \cos(\pi \frac{t}{T})}{2})
+        \eta_t = \eta_0 \cdot (f + (1 - f) \frac{1 + \cos(\pi \frac{t}{T})}{2})
 
     for :math:`t \le T`, and :math:`\eta_t = f \eta_0` from then on.
 
