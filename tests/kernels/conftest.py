@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import refplay.kernels
 from numpy.typing import NDArray
+
+import refplay.kernels
 
 SEED = 20231
 
