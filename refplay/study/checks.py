@@ -113,7 +113,8 @@ def clean_nuisance(given: Any, scientific: Mapping[str, Sequence[Any]]) -> dict[
     return plain | conditional
 
 
-def _clean_conditional(name: str, given: Mapping[Any, Any], scientific: Mapping[str, Sequence[Any]]) -> dict[Any, Space]:
+def _clean_conditional(name: str, given: Mapping[Any, Any],
+                       scientific: Mapping[str, Sequence[Any]]) -> dict[Any, Space]:
     if name not in scientific:
         raise InputError(f"nuisance {name!r} lists hyperparameters by value, but {name!r} is not scientific"
                          f"{did_you_mean(name, scientific)}")

@@ -115,7 +115,7 @@ class Plan:
         object.__setattr__(self, name, value)  # the dataclass is frozen; only __post_init__ calls this
 
     def roles(self) -> dict[str, Role]:
-        """Return the role of every hyperparameter by its qualified name: ``"optimizer.adam.beta1"`` for a conditional one.
+        """Return the role of every hyperparameter by its qualified name, such as "optimizer.adam.beta1".
 
         In the records of a study of its own (`together=False`) a conditional hyperparameter goes by its bare name
         ("beta1"): there the study stands for the parent value.

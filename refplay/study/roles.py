@@ -96,11 +96,11 @@ def cautions(plan: Plan) -> list[Caution]:
     found = _by_role(plan)
     if plan.mode == "exploration" and plan.search != "halton" and not plan.configurations:
         found.append(Caution("", f"This round explores by {plan.search} search.",
-                             "Use search = \"halton\": its points fill the space evenly and answer later questions too.",
+                             "Use search = \"halton\": its points fill the space evenly and serve later questions.",
                              "Why use quasi-random search instead of more sophisticated black box optimization "
                              "algorithms during the exploration phase of tuning?"))
     if not plan.configurations and plan.trials > 1:
-        found += [Caution("", f"Nothing varies within {study.name}: its {study.trials} trials differ by their seed only.",
+        found += [Caution("", f"Nothing varies within {study.name}: its {study.trials} trials differ by seed only.",
                           "Give it nuisance hyperparameters, or trials = 1 (reruns measure the variance).",
                           "Creating a set of studies") for study in plan.studies() if not study.space.dimensions]
     return found
@@ -112,15 +112,16 @@ def _by_role(plan: Plan) -> list[Caution]:
     for name, role in plan.roles().items():
         usual = suggest_role(name)
         if role == "fixed" and usual in (_OPTIMIZER, _STRENGTH) and compared:
-            found.append(Caution(name, f"{name} is fixed at {plan.fixed[name]!r} while {compared} is compared, and it is "
-                                       f"a hyperparameter of the kind '{usual.category}': {usual.because}.",
+            found.append(Caution(name, f"{name} ({usual.category}) is fixed at {plan.fixed[name]!r} while {compared} "
+                                       f"is compared: {usual.because}.",
                                  f"Make {name} nuisance, or say why one value is fair to all values of {compared}.",
                                  SECTION))
         if role == "scientific" and usual is _OPTIMIZER:
-            found.append(Caution(name, f"{name} is scientific, but what is learned about it holds for this pipeline only.",
+            found.append(Caution(name, f"{name} is scientific; what is learned about it holds for this pipeline only.",
                                  f"Make {name} nuisance unless its effect is the question.", SECTION))
         if role == "nuisance" and usual is _BATCH_SIZE:
             found.append(Caution(name, f"{name} is tuned for validation performance.",
                                  "Fix it at the largest size that trains efficiently, and tune the others for it.",
-                                 "Why shouldn't the batch size be tuned to directly improve validation set performance?"))
+                                 "Why shouldn't the batch size be tuned to directly improve validation set "
+                                 "performance?"))
     return found

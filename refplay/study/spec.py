@@ -52,12 +52,15 @@ def specify(plan: Plan) -> list[StudySpec]:
     """Return the studies of `plan` in order; InputError where they cannot be laid out."""
     if plan.together:
         inside = {name: Choice(values, when=_conditional(plan, name)) for name, values in plan.scientific.items()}
-        searched = _listed_space(plan.name, plan.configurations) if plan.configurations else Space(**inside, **_plain(plan))
-        return [_spec(plan, plan.name, 0, {}, searched, plan.configurations)]
+        space = Space(**inside, **_plain(plan))
+        if plan.configurations:
+            space = _listed_space(plan.name, plan.configurations)
+        return [_spec(plan, plan.name, 0, {}, space, plan.configurations)]
     studies = []
     for index, values in enumerate(itertools.product(*plan.scientific.values())):
         scientific = dict(zip(plan.scientific, values, strict=True))
-        name = plan.name + "/" * bool(scientific) + ",".join(f"{key}={text_of(value)}" for key, value in scientific.items())
+        values_text = ",".join(f"{key}={text_of(value)}" for key, value in scientific.items())
+        name = f"{plan.name}/{values_text}" if scientific else plan.name
         studies.append(_one_combination(plan, name, index, scientific))
     return studies
 
@@ -78,8 +81,8 @@ def _one_combination(plan: Plan, name: str, index: int, scientific: dict[str, An
 
 def _spec(plan: Plan, name: str, index: int, scientific: dict[str, Any], space: Space,
           listed: Sequence[Mapping[str, Any]]) -> StudySpec:
-    return StudySpec(name, index, scientific, dict(plan.fixed), space, len(listed) or plan.trials, plan.search, plan.seed,
-                     tuple(dict(values) for values in listed))
+    return StudySpec(name, index, scientific, dict(plan.fixed), space, len(listed) or plan.trials, plan.search,
+                     plan.seed, tuple(dict(values) for values in listed))
 
 
 def _plain(plan: Plan) -> dict[str, Any]:

@@ -1,0 +1,77 @@
+"""The experiment-tracking spreadsheet: a row for each study, with the files that it links to beside it.
+
+Source: playbook, "Setting up experiment tracking".
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from refplay.errors import InputError
+from refplay.study.plan_toml import dump_plan
+from refplay.study.record import State, Study
+
+if TYPE_CHECKING:
+    from refplay.study.store import RoundInfo, Store
+
+COLUMNS = ("study", "goal", "configuration", "notes", "trials", "complete", "infeasible", "failed", "unfinished",
+           "metric", "best", "best_trial", "best_step", "best_params", "reproduce", "revision", "uncommitted_changes",
+           "refplay", "created")
+
+
+def write_csv(store: Store, path: Path) -> None:
+    """Write a row for each study of `store` to the CSV file `path`.
+
+    Beside it, for each round, lie its plan (column `configuration`) and, where there were any, the uncommitted changes
+    of the checkout that it was run from (column `uncommitted_changes`), so that the rows can be reproduced.
+
+    Raises
+    ------
+    InputError
+        A path that cannot be written.
+    """
+    table = io.StringIO(newline="")
+    writer = csv.writer(table)
+    writer.writerow(COLUMNS)
+    for info in store.rounds():
+        round_ = store.load_round(info.name)
+        stem = f"{path.stem}.{store.folder(info.name).name}"
+        _write(path.with_name(f"{stem}.toml"), dump_plan(round_.plan))
+        changes = ""
+        if info.changes:
+            changes = f"{stem}.patch"
+            _write(path.with_name(changes), info.changes)
+        for study in round_.studies:
+            writer.writerow([study.name, info.goal, f"{stem}.toml", round_.plan.notes,
+                             *_results(study, round_.plan.metric), *_origin(info, changes)])
+    _write(path, table.getvalue())
+
+
+def _results(study: Study, metric: str) -> list[object]:
+    counts = [sum(trial.state is state for trial in study.trials)
+              for state in (State.COMPLETE, State.INFEASIBLE, State.FAILED)]
+    unfinished = len(study.trials) - sum(counts)
+    best = next(iter(study.ranked(metric)), None)
+    at = best.best(metric) if best else None
+    found = [at.value, best.number, at.step, json.dumps(best.params)] if best and at else [""] * 4
+    return [len(study.trials), *counts, unfinished, metric, *found]
+
+
+def _origin(info: RoundInfo, changes: str) -> list[str]:
+    return [info.command, info.revision, changes, info.version, info.created]
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text, encoding="utf-8", newline="")
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise InputError(f"{path} cannot be written: {error.strerror}; give a path in a folder that can be") from None
