@@ -9,7 +9,7 @@ from ..philox import M0, M1, MASK, ROUNDS, W0, W1, threshold
 
 # Typed, because Numba makes a float64 of a mix of int64 and uint64.
 _M0, _M1, _W0, _W1, _MASK, _32 = (np.uint64(value) for value in (M0, M1, W0, W1, MASK, 32))
-LANES = 64  # Philox blocks at a time, of four words each
+LANES = 64  # Philox blocks at a time, of four words each: 1 kB of words
 
 
 def dropout_forward(x: Array, y: Array, rate: float, seed: int, step: int, layer: int) -> None:
@@ -33,28 +33,37 @@ def _mask(x: Array, y: Array, rate: float, seed: int, step: int, layer: int) -> 
 def _dropout(x, y, factor, least, key, counter):
     real = x.dtype.type
     factor, zero, least = real(factor), real(0), np.uint64(least)
-    words = np.empty((4, LANES), np.uint32)
-    for start in range(0, x.size, 4 * LANES):
-        _philox(words, start // 4, key, counter)
-        part, out = x[start : start + 4 * LANES], y[start : start + 4 * LANES]
+    blocks = np.empty((LANES, 4), np.uint32)
+    words = blocks.reshape(-1)
+    for start in range(0, x.size, words.size):
+        _fill(blocks, start // 4, key, counter)
+        part, out = x[start : start + words.size], y[start : start + words.size]
         for i in range(part.size):
-            out[i] = part[i] * factor if np.uint64(words[i & 3, i >> 2]) >= least else zero
+            out[i] = part[i] * factor if np.uint64(words[i]) >= least else zero
 
 
 @njit(cache=True, nogil=True)
-def _philox(c, first, key, counter):
-    """Fill c[4, LANES] with the words of the blocks from `first` on; see `refplay.kernels.philox`.
-
-    The loop over the lanes is the inner one, so that it is the one to be vectorized.
-    """
+def _fill(blocks, first, key, counter):
     k0, k1 = np.uint64(key[0]), np.uint64(key[1])
+    c2, c3 = np.uint64(counter[0]), np.uint64(counter[1])
     for j in range(LANES):
         block = np.uint64(first + j)
-        c[0, j], c[1, j], c[2, j], c[3, j] = block & _MASK, block >> _32, counter[0], counter[1]
+        blocks[j, 0], blocks[j, 1], blocks[j, 2], blocks[j, 3] = _philox(block & _MASK, block >> _32, c2, c3, k0, k1)
+
+
+@njit(cache=True, nogil=True)
+def _philox(c0, c1, c2, c3, k0, k1):
+    """Ten rounds, see `refplay.kernels.philox`; unrolled and vectorized over the blocks by the compiler.
+
+    Every word is masked although some need not be: knowing that, the compiler multiplies 32 by 32 bits, not 64 by 64.
+    """
     for _ in range(ROUNDS):
-        for j in range(LANES):
-            product0, product1 = _M0 * np.uint64(c[0, j]), _M1 * np.uint64(c[2, j])
-            c0 = (product1 >> _32) ^ np.uint64(c[1, j]) ^ k0
-            c2 = (product0 >> _32) ^ np.uint64(c[3, j]) ^ k1
-            c[0, j], c[1, j], c[2, j], c[3, j] = c0, product1 & _MASK, c2, product0 & _MASK
+        product0, product1 = _M0 * c0, _M1 * c2
+        c0, c1, c2, c3 = (
+            ((product1 >> _32) ^ c1 ^ k0) & _MASK,
+            product1 & _MASK,
+            ((product0 >> _32) ^ c3 ^ k1) & _MASK,
+            product0 & _MASK,
+        )
         k0, k1 = (k0 + _W0) & _MASK, (k1 + _W1) & _MASK
+    return c0, c1, c2, c3
