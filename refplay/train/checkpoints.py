@@ -45,14 +45,19 @@ def save_checkpoint(folder: Path, step: int, metric: float, arrays: Arrays, *, k
     buffer = io.BytesIO()
     np.savez(buffer, step=np.int64(step), metric=np.float64(metric), **arrays)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         _write_atomically(path, buffer.getbuffer())
         _prune(folder, path, keep)
     except OSError as error:
-        raise InputError(
-            f"cannot write checkpoint {path}: {error.strerror}; free the disk or choose another folder"
-        ) from error
+        raise _unwritable(f"checkpoint {path}", error) from error
     return path
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for checkpoints where there is none; InputError where that cannot be done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(f"checkpoints into {folder}", error) from error
 
 
 def read_checkpoint(path: Path) -> Arrays:
@@ -98,6 +103,10 @@ def best_checkpoint(folder: Path) -> Checkpoint:
     if not found:
         raise InputError(f"no readable checkpoint in {folder}; train with this folder first")
     return found[0]
+
+
+def _unwritable(what: str, error: OSError) -> InputError:
+    return InputError(f"cannot write {what}: {error.strerror}; free the disk or choose another folder")
 
 
 def _write_atomically(path: Path, content: memoryview) -> None:

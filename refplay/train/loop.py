@@ -14,7 +14,7 @@ from refplay.errors import InputError
 from refplay.nn import Network
 from refplay.optim import RULES, add_l2_gradient, clip_by_norm, decay_weights, update_average
 from refplay.seeds import derive
-from refplay.train.checkpoints import latest_checkpoint, read_checkpoint, save_checkpoint
+from refplay.train.checkpoints import latest_checkpoint, make_folder, read_checkpoint, save_checkpoint
 from refplay.train.divergence import Diverged, check_divergence
 from refplay.train.evaluation import evaluate
 from refplay.train.progress import Curve, Progress, begin, evaluated_theta, pack, unpack
@@ -84,7 +84,7 @@ def fit(
     folder = None if folder is None else Path(folder)
     mark = fingerprint(network, data, training, seed)
     progress = _resume(network, training, folder, mark) or begin(network, training)
-    tell = report or (lambda step, /, **metrics: None)
+    tell: Report = (lambda step, /, **metrics: None) if report is None else report
     rates = training.learning_rates()
     _replay(progress, rates, tell)
     step_once = _stepper(network, data, training, seed)
@@ -125,6 +125,7 @@ def _stepper(network: Network, data: Dataset, training: Training, seed: int) -> 
     batch = np.empty((training.batch_size, *images.shape[1:]), network.dtype)
     weights = k.asarray(np.full(training.batch_size, 1.0 / training.batch_size, network.dtype))
     shuffle_seed, dropout_seed = derive(seed, "shuffle"), derive(seed, "dropout")
+    smoothing = float(training.label_smoothing)
     theta, g, decayed = network.theta, network.gradient, network.decayed
 
     def gradient(step: int) -> tuple[float, float]:
@@ -133,7 +134,7 @@ def _stepper(network: Network, data: Dataset, training: Training, seed: int) -> 
         np.take(images, indices, axis=0, out=batch, mode="clip")  # "clip" writes straight into `out`
         x, y = k.asarray(batch), k.asarray(labels[indices])
         loss = network.loss_and_gradient(
-            x, y, weights, smoothing=training.label_smoothing, seed=dropout_seed, step=step
+            x, y, weights, smoothing=smoothing, seed=dropout_seed, step=step
         )
         if training.weight_decay and not training.decoupled:
             add_l2_gradient(theta[:decayed], g[:decayed], training.weight_decay, kernels=k)
@@ -171,7 +172,10 @@ def _evaluate(network: Network, data: Dataset, training: Training, progress: Pro
 
 def _resume(network: Network, training: Training, folder: Path | None, mark: str) -> Progress | None:
     """Continue from the latest checkpoint of `folder`; None where there is none."""
-    arrays = None if folder is None else latest_checkpoint(folder)
+    if folder is None:
+        return None
+    make_folder(folder)
+    arrays = latest_checkpoint(folder)
     if arrays is None:
         return None
     check_fingerprint(str(arrays["fingerprint"]), mark, folder)
