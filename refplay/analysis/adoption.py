@@ -106,6 +106,8 @@ def decide(candidate: Study, baseline: Study, *, metric: str, complexity: Comple
     c, b = trial_variance(candidate, metric), trial_variance(baseline, metric)
     se, half, _ = welch(c, b)
     difference = c.mean - b.mean
+    if abs(difference) <= 1e-12 * max(abs(c.mean), abs(b.mean)):
+        difference = 0.0  # rounding: the mean of n results is good to about n times 1e-16
     retrain = b.sd if b.n > 1 else c.sd
     required = EARNED[complexity] * retrain if EARNED[complexity] else 0.0
     verdict, reason = _verdict(candidate, baseline, metric, difference, half, required)
@@ -123,8 +125,9 @@ def _verdict(candidate: Study, baseline: Study, metric: str, difference: float, 
         missing = candidate if not trial_variance(candidate, metric).n else baseline
         return "undecided", (f"{missing.name} has no complete rerun of its best trial that reported {metric}, and the "
                              "best of the search is too lucky to judge by.")
-    gap = (f"Over the reruns {candidate.name} is on average {show(abs(difference))} "
-           f"{'lower' if difference < 0 else 'higher'} in {metric} than {baseline.name}")
+    one, other = _short(candidate, baseline), _short(baseline, candidate)
+    gap = (f"Over the reruns {one} is on average {show(abs(difference))} {'lower' if difference < 0 else 'higher'} in "
+           f"{metric} than {other}") if difference else f"Over the reruns {one} and {other} are equal in {metric}"
     if not math.isfinite(half):
         return "undecided", f"{gap}, but with one rerun each nothing is known of the variation between seeds."
     interval = f"95% interval of the difference {show(difference - half)} to {show(difference + half)}"
@@ -137,6 +140,12 @@ def _verdict(candidate: Study, baseline: Study, metric: str, difference: float, 
         return "keep", f"{gap}, less than the {show(required)} that its complexity must earn ({interval})."
     doubt = f", and its complexity must earn {show(required)}" if required else ""
     return "undecided", f"{gap}, which the variation between seeds alone could explain ({interval}){doubt}."
+
+
+def _short(study: Study, other: Study) -> str:
+    # "optimizer=adam" for "nesterov-or-adam/optimizer=adam", where that tells the two apart
+    short = study.name.rpartition("/")[2]
+    return study.name if short == other.name.rpartition("/")[2] else short
 
 
 def _diverged(study: Study, metric: str) -> int:

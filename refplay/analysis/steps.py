@@ -16,6 +16,7 @@ its lowest long before the end (before half of training)?
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -75,11 +76,11 @@ def steps(study: Study, metric: str) -> list[Finding]:
     better = fractions[:max(FEWEST, math.ceil(len(fractions) / 2))]
     top = study.ranked(metric)[:best_count(len(fractions))]
     improving = [x for t in top if (x := still_improving(t, metric, LEVEL / len(top))) is not None]
-    settled = [x for t in top if (x := settled_at(t, metric)) is not None]
+    settled = [at for t in top if (at := settled_at(t, metric)) is not None]
     late = int((better >= LATE).sum())
-    numbers = {"trials": len(better), "early": int((better <= EARLY).sum()), "late": late,
-               "median": float(np.median(better)), "improving": sum(improving), "judged": len(improving),
-               "settled": float(np.median(settled)) if settled else None}
+    numbers: dict[str, Any] = {"trials": len(better), "early": int((better <= EARLY).sum()), "late": late,
+                               "median": float(np.median(better)), "improving": sum(improving),
+                               "judged": len(improving), "settled": float(np.median(settled)) if settled else None}
     seen = _seen(len(better), numbers)
     if len(better) < FEWEST:
         return [Finding("steps", study.name, "note", seen, numbers,
@@ -99,12 +100,12 @@ def steps(study: Study, metric: str) -> list[Finding]:
     return [Finding("steps", study.name, "good", seen, numbers, "", SECTION)]
 
 
-def _seen(trials: int, numbers: dict[str, object]) -> str:
+def _seen(trials: int, numbers: dict[str, Any]) -> str:
     seen = (f"Of the {count(trials, 'better complete trial')}, {numbers['early']} had their best checkpoint in the "
             f"first 10% of training and {numbers['late']} in the last 25%.")
     if numbers["judged"]:
         seen += f" {numbers['improving']} of the best {numbers['judged']} were still improving at the end"
-        seen += f", and half of them had settled by {percent(float(str(numbers['settled'])))} of training."
+        seen += f", and half of them had settled by {percent(numbers['settled'])} of training."
     return seen
 
 
