@@ -178,8 +178,8 @@ class Store:
                 return round_id
             folder = self.folder(plan.name)
             if folder.exists():  # a trial would go on from the checkpoints of another one
-                raise InputError(f"folder {folder} has files of a round that store {self.path} does not know; remove it, "
-                                 "or give the plan another name")
+                raise InputError(f"folder {folder} has files of a round that store {self.path} does not know; remove "
+                                 "it, or give the plan another name")
             round_id = _insert(db, "rounds", name=plan.name, plan=dump_plan(plan), objective=objective,
                                **origin._asdict())
             for spec, params in zip(plan.studies(), trials, strict=True):
