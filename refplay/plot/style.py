@@ -155,7 +155,7 @@ def png(figure: Figure) -> bytes:
     # The octree rounds channels down a little; white must stay white or the picture shows as a box on the page.
     picture.putpalette([255 if channel >= 253 else channel for channel in picture.getpalette() or []])
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", optimize=True, dpi=(DPI, DPI))
+    picture.save(buffer, "PNG", compress_level=6, dpi=(DPI, DPI))
     return buffer.getvalue()
 
 

@@ -1,0 +1,158 @@
+"""The tables of a report as plain text, so that the page and the terminal show the same ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from refplay.analysis.adoption import Decision
+from refplay.analysis.variance import Spread, trial_variance
+from refplay.plot.words import Quantity, domain_text, leaf, number, quantity
+from refplay.search.space import Dimension
+from refplay.study.record import Round, State, Study, TrialRecord
+
+Rows = list[tuple[str, ...]]
+
+
+class Table(NamedTuple):
+    """Column heads and rows of the same length."""
+
+    head: tuple[str, ...]
+    rows: Rows
+
+
+def round_quantity(round: Round) -> Quantity:
+    """Say how to write the metric of a round, from the best values of all its trials."""
+    trials = [t for study in round.studies for t in (*study.trials, *study.reruns)]
+    bests = (trial.best(round.plan.metric) for trial in trials)
+    return quantity(round.plan.metric, [best.value for best in bests if best])
+
+
+def measured(value: float | None, shown: Quantity) -> str:
+    """Write a value of the metric with its unit; a dash where there is none.
+
+    >>> measured(0.01234, quantity("valid_error")), measured(float("nan"), quantity("valid_error"))
+    ('1.23%', '–')
+    """
+    if value is None or not math.isfinite(value):
+        return "–"
+    return f"{shown.factor * value:.3g}{shown.unit}"
+
+
+def spread_text(spread: Spread, shown: Quantity) -> str:
+    """Write the mean and standard deviation of reruns and their number."""
+    if not spread.n:
+        return "–"
+    if spread.n < 2:
+        return f"{measured(spread.mean, shown)} (1 rerun)"
+    return f"{shown.factor * spread.mean:.3g} ± {shown.factor * spread.sd:.2g}{shown.unit} ({spread.n} reruns)"
+
+
+def short_name(study: Study, round: Round) -> str:
+    """Return a study's name without the plan's name in front of it."""
+    return shorter(study.name, round)
+
+
+def shorter(name: str, round: Round) -> str:
+    """Return the name of a study of the round without the plan's name in front of it."""
+    return name.removeprefix(round.plan.name + "/")
+
+
+def roles_table(round: Round) -> Table:
+    """Return every hyperparameter of the round with its role and its values or range."""
+    plan = round.plan
+    rows: Rows = [(name, "scientific", ", ".join(map(number, values))) for name, values in plan.scientific.items()]
+    seen: dict[tuple[str, str], list[str]] = {}
+    for study in round.studies:
+        for dimension in study.space.dimensions:
+            if dimension.name not in plan.scientific:
+                key = dimension.name, domain_text(dimension.domain)
+                seen.setdefault(key, []).append(_under(dimension, study, round))
+    for (name, words), under in seen.items():
+        only = "" if len(under) == len(round.studies) else f" (only {'; '.join(u for u in under if u)})"
+        rows.append((name, "nuisance", words + only))
+    rows += [(name, "fixed", number(value)) for name, value in plan.fixed.items()]
+    return Table(("hyperparameter", "role", "values"), rows)
+
+
+def _under(dimension: Dimension, study: Study, round: Round) -> str:
+    conditions = [f"{leaf(name)}={value}" for name, value in dimension.condition]
+    held = [f"{name}={value}" for name, value in study.scientific.items()]
+    return " and ".join([*held, *conditions]) or short_name(study, round)
+
+
+def budget_table(round: Round) -> Table:
+    """Return what the round could spend and how it searched."""
+    plan = round.plan
+    rows: Rows = [("studies", str(len(round.studies))), ("trials of each study", str(plan.trials)),
+            ("steps of each trial", str(plan.steps)), ("reruns of the best", str(plan.reruns)),
+            ("search", plan.search), ("mode", plan.mode), ("seed", str(plan.seed)),
+            ("objective", f"{plan.metric}, best over training (lower is better)"), ("trained by", plan.objective)]
+    return Table(("budget", ""), rows)
+
+
+def studies_table(round: Round) -> Table:
+    """Return a row for each study: its trials, its best one and the reruns of that."""
+    shown = round_quantity(round)
+    rows: Rows = []
+    for study in round.studies:
+        best = next(iter(study.ranked(round.plan.metric)), None)
+        reached = best.best(round.plan.metric) if best else None
+        states = [trial.state for trial in study.trials]
+        rows.append((short_name(study, round), str(len(states)), str(states.count(State.INFEASIBLE)),
+                     str(states.count(State.FAILED)), measured(reached.value if reached else None, shown),
+                     f"#{best.number}" if best else "–", str(reached.step) if reached else "–",
+                     spread_text(trial_variance(study, round.plan.metric), shown)))
+    head = ("study", "trials", "infeasible", "failed", f"best {shown.words}", "trial", "at step", "reruns of the best")
+    return Table(head, rows)
+
+
+def best_table(study: Study, round: Round, most: int = 5) -> Table:
+    """Return the best trials of a study with their best value, its step and the hyperparameters that vary."""
+    metric, shown = round.plan.metric, round_quantity(round)
+    names = [dimension.name for dimension in study.space.dimensions]
+    rows: Rows = []
+    for trial in study.ranked(metric)[:most]:
+        best = trial.best(metric)
+        rows.append((f"#{trial.number}", measured(best.value if best else None, shown), str(best.step) if best else "–",
+                     *(number(trial.params[name]) if name in trial.params else "–" for name in names)))
+    return Table(("trial", shown.words, "at step", *_short_heads(names)), rows)
+
+
+def _short_heads(names: Sequence[str]) -> list[str]:
+    # The own name, unless two hyperparameters under different choices share it.
+    leaves = [leaf(name) for name in names]
+    return [short if leaves.count(short) == 1 else name for name, short in zip(names, leaves, strict=True)]
+
+
+def lost_trials(study: Study) -> list[tuple[TrialRecord, str]]:
+    """Return the infeasible and failed trials and reruns, each with the last line of its reason."""
+    lost = [t for t in (*study.trials, *study.reruns) if t.state in (State.INFEASIBLE, State.FAILED)]
+    return [(t, (t.reason.strip().splitlines() or ["no reason recorded"])[-1]) for t in lost]
+
+
+def difference_text(value: float, shown: Quantity) -> str:
+    """Write a difference of two values of the metric; of percentages, in points.
+
+    >>> difference_text(-0.0021, quantity("valid_error")), difference_text(0.5, quantity("valid_loss"))
+    ('−0.21 percentage points', '0.5')
+    """
+    if not math.isfinite(value):
+        return "–"
+    words = f"{shown.factor * value:.3g}".replace("-", "−", 1)
+    return f"{words} percentage points" if shown.unit == "%" else words
+
+
+def decision_table(decision: Decision, round: Round) -> Table:
+    """Return the numbers that a decision rests on."""
+    shown = round_quantity(round)
+    low, high = (difference_text(end, shown) for end in decision.interval)
+    rows: Rows = [("candidate", f"{shorter(decision.candidate, round)}: {spread_text(decision.candidate_reruns, shown)}"),
+            ("baseline", f"{shorter(decision.baseline, round)}: {spread_text(decision.baseline_reruns, shown)}"),
+            ("difference (candidate − baseline)", difference_text(decision.difference, shown)),
+            ("95% interval of the difference", f"{low.removesuffix(' percentage points')} to {high}"),
+            ("improvement required", f"{difference_text(decision.required, shown)} ({decision.complexity} added complexity)")]
+    rows += [(shorter(name, round), f"{shown.factor * mean:.3g} ± {shown.factor * sd:.2g}{shown.unit} ({n} reruns)")
+             for name, mean, sd, n in decision.others]
+    return Table(("", f"{shown.words} over the reruns"), rows)

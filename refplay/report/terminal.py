@@ -1,0 +1,88 @@
+"""The report in the terminal: compact, the same tables and findings as the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table as Grid
+from rich.text import Text
+
+from refplay.analysis.adoption import Decision, decision_finding
+from refplay.analysis.finding import Finding
+from refplay.plot.words import printable
+from refplay.report.tables import Table, best_table, measured, round_quantity, short_name, studies_table
+from refplay.study.record import Round
+
+COLOURS = {"attention": "yellow", "note": "cyan", "good": "green"}
+SIGNS = {"attention": "!", "note": "i", "good": "✓"}
+BEST = 3  # trials of each study
+
+
+def print_report(round: Round, findings: Sequence[Finding], decision: Decision | None,
+                 console: Console | None = None, *, test: float | None = None) -> None:
+    """Print a round: its goal, the studies with their best trials, the findings, the decision.
+
+    Parameters
+    ----------
+    round, findings, decision, test
+        As for `refplay.report.write_report`.
+    console : rich.console.Console, optional
+        Standard output where none is given.
+    """
+    console = console or Console()
+    shown = round_quantity(round)
+    console.print(Panel(_text(round.plan.goal), title=_text(round.plan.name, "bold"), title_align="left"))
+    console.print(_grid(studies_table(round)))
+    for study in round.studies:
+        if len(best := best_table(study, round, BEST).rows):
+            console.print(_text(f"best trials of {short_name(study, round)}", "dim"))
+            console.print(_grid(Table(best_table(study, round).head, best)))
+    console.print(*_findings(round, findings), sep="\n")
+    if decision is not None:
+        console.print(_decision(round, decision))
+    if test is not None:
+        words = f"test {shown.words.removeprefix('validation ')} of the chosen configuration, measured once"
+        console.print(_text(f"{words}: {measured(test, shown)}", "bold"))
+
+
+def _text(text: object, style: str = "") -> Text:
+    # Text, never a string: rich would take brackets in a name for its own markup.
+    return Text(printable(text), style=style)
+
+
+def _grid(content: Table) -> Grid:
+    grid = Grid(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for head in content.head:
+        grid.add_column(_text(head), overflow="fold")
+    for row in content.rows:
+        grid.add_row(*(_text(cell) for cell in row))
+    return grid
+
+
+def _findings(round: Round, findings: Sequence[Finding]) -> list[RenderableType]:
+    """Return what needs attention in full, notes by their first line, and what is good as a list of topics."""
+    prefix = round.plan.name + "/"
+    lines: list[RenderableType] = []
+    listed = [finding for finding in findings if finding.topic != "adoption"]
+    for verdict in ("attention", "note"):
+        for finding in (f for f in listed if f.verdict == verdict):
+            line = _text(f"{SIGNS[verdict]} {finding.topic}", f"bold {COLOURS[verdict]}")
+            line.append_text(_text(f" [{finding.study.removeprefix(prefix)}] ", "dim")).append_text(_text(finding.seen))
+            if finding.action:
+                line.append_text(_text(f"\n  → {finding.action}", "italic"))
+            lines.append(line)
+    good = dict.fromkeys(f"{f.topic} ({f.study.removeprefix(prefix)})" for f in listed if f.verdict == "good")
+    if good:
+        lines.append(_text(f"{SIGNS['good']} nothing to do: {', '.join(good)}", COLOURS["good"]))
+    return lines or [_text("no findings", "dim")]
+
+
+def _decision(round: Round, decision: Decision) -> Panel:
+    finding = decision_finding(decision, round.plan.name)
+    parts = [_text(decision.reason), _text(f"→ {finding.action}", "italic"),
+             *(_text(f"· {caveat}", "dim") for caveat in decision.caveats)]
+    return Panel(Group(*parts), title=_text(f"decision: {decision.verdict}", "bold"), title_align="left",
+                 border_style=COLOURS[finding.verdict])
