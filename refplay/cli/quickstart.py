@@ -1,0 +1,75 @@
+"""`refplay quickstart`: one whole round of the playbook on real data.
+
+Goal: does Nesterov momentum or Adam reach the lower validation error on handwritten digits in 400 steps? One study for
+each, with hyperparameters of its own to tune away, then repetitions of each best trial with other seeds, the checklist,
+the decision, and, once at the end, the test set.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from refplay.cli.progress import progress_bars
+from refplay.cli.rounds import conclude
+from refplay.errors import InputError
+from refplay.procedures.adam_budget import adam_space
+from refplay.search.space import LogUniform, OneMinusLogUniform, Space
+from refplay.study.plan import Plan
+from refplay.study.record import Round, TrialRecord
+from refplay.study.runner import run
+
+TRIALS = 24
+
+
+def quickstart_plan() -> Plan:
+    """Return the plan of the quickstart round.
+
+    >>> [study.name for study in quickstart_plan().studies()]
+    ['nesterov-or-adam/optimizer=nesterov', 'nesterov-or-adam/optimizer=adam']
+    """
+    nesterov = Space(learning_rate=LogUniform(1e-3, 1e1), momentum=OneMinusLogUniform(1e-2, 1.0))
+    return Plan(
+        name="nesterov-or-adam",
+        goal="Does Nesterov momentum or Adam reach the lower validation error on handwritten digits in 400 steps?",
+        scientific={"optimizer": ["nesterov", "adam"]},
+        nuisance={"optimizer": {"nesterov": nesterov, "adam": adam_space(TRIALS)}},
+        fixed={"data": "digits", "model": "mlp", "depth": 2, "width": 128, "batch_size": 64, "schedule": "cosine",
+               "evaluate_every": 20},
+        trials=TRIALS, steps=400, reruns=5, seed=0,
+        notes="The quickstart: equal budgets, and for each optimizer a space of its own.")
+
+
+def quickstart(out: Path, *, workers: int | None = None) -> int:
+    """Run the round in the folder `out` (where an interrupted one goes on) and report on it."""
+    plan, store, console = quickstart_plan(), out / "runs.db", Console()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make the folder {out}: {error.strerror}; give another by --out") from None
+    console.print(f"[bold]{plan.goal}[/bold]\n{plan.trials} trials of {plan.steps} steps for each, then {plan.reruns} "
+                  "repetitions of each best trial with other seeds.\n", highlight=False)
+    with progress_bars(plan.metric, console) as progress:
+        done = run(plan, store=store, workers=workers, progress=progress)
+    conclude(done, store, out / "report.html", console, test=_test_error(done))
+    console.print("plan     the report ends with it; change it, then: refplay run PLAN.toml", highlight=False)
+    return 0
+
+
+def _test_error(done: Round) -> float | None:
+    """Return the test error of the configuration that stands at the end; nothing before this has read the test set."""
+    from refplay.procedures.workloads import evaluate_on_test
+
+    best = _chosen(done)
+    return None if best is None else evaluate_on_test(best, done.plan.steps).error
+
+
+def _chosen(done: Round) -> TrialRecord | None:
+    from refplay.analysis.adoption import compare
+
+    decision = compare(done)
+    ranked = {study.name: study.ranked(done.plan.metric) for study in done.studies}
+    if decision is not None:
+        return ranked[decision.candidate][0]
+    return next((trials[0] for trials in ranked.values() if trials), None)

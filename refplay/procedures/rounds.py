@@ -1,0 +1,74 @@
+"""The fourth step of the loop: consider a launch, and record the decision either way.
+
+A launch updates the best configuration so far. Every round of a store may end in one; each is recorded with its
+evidence and with the launch that it replaces, so that a store tells how the best configuration came about.
+
+Source: playbook, "The incremental tuning strategy" and "Determining whether to adopt a training pipeline change or
+hyperparameter configuration".
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+from refplay.analysis.adoption import Complexity, Decision, compare, decide
+from refplay.study.record import Round, Study
+from refplay.study.store import Launch, Store
+
+
+def launch(round: Round, store: str | Path, *, complexity: Complexity = "none") -> tuple[Launch, Decision | None] | None:
+    """Decide whether the best study of `round` becomes the best configuration so far, and record the decision.
+
+    The configuration to beat is that of the last adopted launch of another round of the same store and metric. Where
+    there is none, the studies of the round are compared with each other; where there is only one study, its best trial
+    is adopted as the first configuration, on no evidence but that there must be one.
+
+    Parameters
+    ----------
+    round : Round
+        Finished, of this store.
+    store : str or Path
+        Its store; the launch is added to it.
+    complexity : "none", "some" or "much"
+        What the candidate adds to the pipeline; see `refplay.analysis.adoption`.
+
+    Returns
+    -------
+    The launch as it is recorded, and the decision behind it (None for a first configuration). None where no trial of
+    the round is complete: there is nothing to launch.
+    """
+    metric = round.plan.metric
+    between = compare(round, complexity=complexity)
+    candidate = _candidate(round, between)
+    if candidate is None:
+        return None
+    with Store(store) as opened:
+        incumbent = _incumbent(opened, round)
+        decision = decide(candidate, incumbent, metric=metric, complexity=complexity) if incumbent else between
+        adopted = decision.adopt if decision else True
+        reason = decision.reason if decision else "The first configuration: there is nothing to compare it with."
+        best = candidate.ranked(metric)[0]
+        same = [was for was in opened.launches()
+                if (was.round, was.study, was.number, was.decision) == (round.plan.name, candidate.name, best.number, reason)]
+        # Reporting twice on one round is one decision, not two.
+        recorded = same[-1] if same else opened.record_launch(
+            round.plan.name, study=candidate.name, number=best.number, adopted=adopted, decision=reason,
+            evidence=asdict(decision) if decision else {"metric": metric})
+    return recorded, decision
+
+
+def _candidate(round: Round, between: Decision | None) -> Study | None:
+    if between is not None:
+        return next(study for study in round.studies if study.name == between.candidate)
+    return next((study for study in round.studies if study.ranked(round.plan.metric)), None)
+
+
+def _incumbent(store: Store, round: Round) -> Study | None:
+    """Return the study that the best configuration so far came from; None where it is this round's, or none yet."""
+    for past in reversed(store.launches()):
+        if past.adopted and past.round != round.plan.name:
+            earlier = store.load_round(past.round)
+            study = next(study for study in earlier.studies if study.name == past.study)
+            return study if earlier.plan.metric == round.plan.metric else None
+    return None
