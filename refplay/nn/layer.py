@@ -40,7 +40,30 @@ class Parameter(NamedTuple):
 
 
 class Place(SimpleNamespace):
-    """What a layer owns in a network, under the names that it gave: a parameter as `w`, its gradient as `dw`."""
+    """What a layer owns in a network, under the names that it gave; a parameter as `w`, its gradient as `dw`.
+
+    A layer of your own may use other names: they are those of its `parameters`, `statistics` and `buffers`.
+    """
+
+    x: Array  # what the forward pass got
+    shape: Shape  # in which it was seen, where that differs
+    y: Array
+    dx: Array  # None in the first layer that learns: nobody asks for the gradient of the examples
+    w: Array
+    b: Array
+    dw: Array
+    db: Array
+    gamma: Array
+    beta: Array
+    dgamma: Array
+    dbeta: Array
+    mean: Array
+    var: Array
+    ema_mean: Array
+    ema_var: Array
+    number: int  # of a dropout layer among those of the network
+    branch: list[tuple[Layer, Place]]  # of a residual layer
+    shortcut: list[tuple[Layer, Place]]
 
 
 class Mode(NamedTuple):

@@ -106,7 +106,10 @@ class Network:
         return forward(self.kernels, self._pass(x.shape[0], training=False).chain, x, Mode(training=False))
 
     def losses(self, x: Array, labels: Array, weights: Array) -> tuple[np.ndarray, np.ndarray]:
-        """Return, on the host, the cross-entropy [B] of each example times its weight, and the logits [B,classes]."""
+        """Return, on the host, the cross-entropy [B] of each example times its weight, and the logits [B,classes].
+
+        In evaluation, like `logits`; the next call overwrites both.
+        """
         z, loss = self.logits(x), self._pass(x.shape[0], training=False).loss
         self.kernels.softmax_cross_entropy(z, labels, weights, 0.0, loss, None)
         return self.kernels.to_host(loss), self.kernels.to_host(z)
@@ -143,7 +146,7 @@ class Network:
             chain = self._chain(self.model.layers, self.model.input_shape, "", batch, training)
             first = min(int(slot.place.split(".")[0]) for slot in self._slots)
             if isinstance(chain[first][0], Dense | Conv2D):
-                chain[first][1].dx = None  # the gradient of the images: nobody asks for it
+                setattr(chain[first][1], "dx", None)  # noqa: B010 (the kernels take None, the type of a place does not)
             loss = self.kernels.empty((batch,), self.dtype)
             dz = self.kernels.empty((batch, self.model.classes), self.dtype) if training else None
             self._passes[batch, training] = Pass(chain, chain[first:], loss, dz)

@@ -15,7 +15,7 @@ import warnings
 import zipfile
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,7 +43,8 @@ def save_checkpoint(folder: Path, step: int, metric: float, arrays: Arrays, *, k
     """
     path = folder / f"step-{step:09d}.npz"
     buffer = io.BytesIO()
-    np.savez(buffer, step=np.int64(step), metric=np.float64(metric), **arrays)
+    contents: dict[str, Any] = {**arrays, "step": np.int64(step), "metric": np.float64(metric)}
+    np.savez(buffer, **contents)
     try:
         _write_atomically(path, buffer.getbuffer())
         _prune(folder, path, keep)

@@ -78,9 +78,10 @@ def fit(
     Diverged
         NaN, infinity or a loss far above its start; see `check_divergence`.
     InputError
-        A batch size that does not fit the data or the ghost size; checkpoints of another training; a full disk.
+        A model or a batch size that does not fit the data, a batch size that does not fit the ghost size; checkpoints
+        of another training; a full disk.
     """
-    _check(data, training, keep)
+    _check(network, data, training, keep)
     folder = None if folder is None else Path(folder)
     mark = fingerprint(network, data, training, seed)
     progress = _resume(network, training, folder, mark) or begin(network, training)
@@ -193,7 +194,13 @@ def _replay(progress: Progress, rates: Callable[[int], float], tell: Report) -> 
             tell(step + 1, valid_loss=valid_loss, valid_error=valid_error)
 
 
-def _check(data: Dataset, training: Training, keep: int) -> None:
+def _check(network: Network, data: Dataset, training: Training, keep: int) -> None:
+    takes, gives = network.model.input_shape, network.model.classes
+    if data.train.x.shape[1:] != takes or data.classes > gives:
+        raise InputError(
+            f"{data.name} has examples of shape {data.train.x.shape[1:]} in {data.classes} classes, the model takes "
+            f"shape {takes} and gives {gives}; build the model for these data"
+        )
     if training.batch_size > len(data.train.y):
         raise InputError(
             f"batch_size = {training.batch_size} is above the {len(data.train.y)} training examples of {data.name}; "

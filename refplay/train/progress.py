@@ -60,10 +60,10 @@ def pack(network: Network, progress: Progress) -> Arrays:
     to_host = network.kernels.to_host
     arrays = {"theta": to_host(network.theta), "statistics": to_host(network.statistics)}
     for name, value in progress.rule_state._asdict().items():
-        arrays[f"rule.{name}"] = np.int64(value) if isinstance(value, int) else to_host(value)
+        arrays[f"rule.{name}"] = np.array(value) if isinstance(value, int) else to_host(value)
     if progress.average is not None:
         arrays["polyak.theta"] = to_host(progress.average.theta)
-        arrays["polyak.t"] = np.int64(progress.average.t)
+        arrays["polyak.t"] = np.array(progress.average.t)
     return arrays | {f"history.{name}": np.array(getattr(progress, name)) for name in _HISTORY}
 
 

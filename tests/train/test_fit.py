@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from refplay.data import Dataset, Split, batch_indices
 from refplay.errors import InputError
 from refplay.kernels import Backend
-from refplay.nn import FAMILIES, Network, mlp
+from refplay.nn import FAMILIES, Model, Network, mlp
 from refplay.optim import constant, cosine, linear
 from refplay.seeds import derive, generator
 from refplay.train import Training, evaluate, fit
@@ -203,6 +203,12 @@ def test_a_batch_larger_than_the_training_set_is_refused(digits: Dataset, numpy_
     network = Network(mlp(IMAGE, 10, width=8), numpy_kernels, seed=0)
     with pytest.raises(InputError, match="batch_size = 2000 is above the 1197 training examples of digits"):
         fit(network, digits, short(batch_size=2000), seed=0)
+
+
+@pytest.mark.parametrize("model", [mlp((64,), 10), mlp(IMAGE, 9)])
+def test_a_model_for_other_data_is_refused(model: Model, digits: Dataset, numpy_kernels: Backend) -> None:
+    with pytest.raises(InputError, match=r"digits has examples of shape \(8, 8, 1\) in 10 classes.* build the model"):
+        fit(Network(model, numpy_kernels, seed=0), digits, short(), seed=0)
 
 
 def test_vectors_train_as_well_as_images(numpy_kernels: Backend) -> None:
