@@ -78,6 +78,8 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
         raise InputError(f"there is no store {path}; give the path of one that `refplay run` made")
     if path.is_dir():
         raise InputError(f"store {path} is a folder; give the path of a file")
+    if existed and not _may_be_store(path, create):
+        raise InputError(f"{path} is not a refplay store; give another path")
     if not path.parent.is_dir():
         raise InputError(f"store {path}: there is no folder {path.parent}; create it first")
     try:
@@ -89,6 +91,16 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
                 with suppress(OSError):
                     leftover.unlink()
         raise
+
+
+def _may_be_store(path: Path, create: bool) -> bool:
+    # SQLite would take a file of a few bytes for an empty database and write over it.
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except OSError as error:
+        raise InputError(f"store {path} cannot be read: {error.strerror}") from None
+    return start == b"SQLite format 3\0" or (create and not start)
 
 
 def _open(path: Path, create: bool) -> sqlite3.Connection:
