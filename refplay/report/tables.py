@@ -147,12 +147,14 @@ def difference_text(value: float, shown: Quantity) -> str:
 def decision_table(decision: Decision, round: Round) -> Table:
     """Return the numbers that a decision rests on."""
     shown = round_quantity(round)
+    candidate, baseline = spread_text(decision.candidate_reruns, shown), spread_text(decision.baseline_reruns, shown)
     low, high = (difference_text(end, shown) for end in decision.interval)
-    rows: Rows = [("candidate", f"{shorter(decision.candidate, round)}: {spread_text(decision.candidate_reruns, shown)}"),
-            ("baseline", f"{shorter(decision.baseline, round)}: {spread_text(decision.baseline_reruns, shown)}"),
+    required = f"{difference_text(decision.required, shown)} ({decision.complexity} added complexity)"
+    rows: Rows = [("candidate", f"{shorter(decision.candidate, round)}: {candidate}"),
+            ("baseline", f"{shorter(decision.baseline, round)}: {baseline}"),
             ("difference (candidate − baseline)", difference_text(decision.difference, shown)),
             ("95% interval of the difference", f"{low.removesuffix(' percentage points')} to {high}"),
-            ("improvement required", f"{difference_text(decision.required, shown)} ({decision.complexity} added complexity)")]
+            ("improvement required", required)]
     rows += [(shorter(name, round), f"{shown.factor * mean:.3g} ± {shown.factor * sd:.2g}{shown.unit} ({n} reruns)")
              for name, mean, sd, n in decision.others]
     return Table(("", f"{shown.words} over the reruns"), rows)

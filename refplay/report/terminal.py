@@ -63,7 +63,7 @@ def _grid(content: Table) -> Grid:
 
 
 def _findings(round: Round, findings: Sequence[Finding]) -> list[RenderableType]:
-    """Return what needs attention in full, notes by their first line, and what is good as a list of topics."""
+    """Return what needs attention with its next step, then notes, then the topics that are good on one line."""
     prefix = round.plan.name + "/"
     lines: list[RenderableType] = []
     listed = [finding for finding in findings if finding.topic != "adoption"]
@@ -71,7 +71,7 @@ def _findings(round: Round, findings: Sequence[Finding]) -> list[RenderableType]
         for finding in (f for f in listed if f.verdict == verdict):
             line = _text(f"{SIGNS[verdict]} {finding.topic}", f"bold {COLOURS[verdict]}")
             line.append_text(_text(f" [{finding.study.removeprefix(prefix)}] ", "dim")).append_text(_text(finding.seen))
-            if finding.action:
+            if finding.action and verdict == "attention":
                 line.append_text(_text(f"\n  → {finding.action}", "italic"))
             lines.append(line)
     good = dict.fromkeys(f"{f.topic} ({f.study.removeprefix(prefix)})" for f in listed if f.verdict == "good")
