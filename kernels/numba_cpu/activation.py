@@ -19,7 +19,7 @@ def relu_forward(x: Array, y: Array) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _relu_forward(x, y):
+def _relu_forward(x: Array, y: Array) -> None:
     zero = x.dtype.type(0)
     if x.ctypes.data == y.ctypes.data:
         for i in range(y.size):
@@ -36,7 +36,7 @@ def relu_backward(x: Array, y: Array, dy: Array, dx: Array) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _relu_backward(y, dy, dx):
+def _relu_backward(y: Array, dy: Array, dx: Array) -> None:
     zero = y.dtype.type(0)
     if dx.ctypes.data == dy.ctypes.data:
         for i in range(y.size):
@@ -53,7 +53,7 @@ def tanh_forward(x: Array, y: Array) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _tanh_forward(x, y):
+def _tanh_forward(x: Array, y: Array) -> None:
     if x.ctypes.data == y.ctypes.data:
         for i in range(y.size):
             y[i] = _tanh(np.float64(y[i]))
@@ -72,7 +72,7 @@ _TO_INTEGER = 1.5 * 2.0**52  # adding it leaves no bits for a fraction: it round
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _tanh(x):
+def _tanh(x: float) -> float:
     """tanh |x| = -e / (e + 2) with e = exp(-2 |x|) - 1; the library's tanh is a call and could not be vectorized.
 
     With -2 |x| = n log 2 + r the exponential is 2^n e^r, and e = 2^n (e^r - 1) + (2^n - 1) does not cancel.
@@ -97,7 +97,7 @@ def tanh_backward(x: Array, y: Array, dy: Array, dx: Array) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _tanh_backward(y, dy, dx):
+def _tanh_backward(y: Array, dy: Array, dx: Array) -> None:
     one = y.dtype.type(1)
     if dx.ctypes.data == dy.ctypes.data:
         for i in range(y.size):
@@ -114,13 +114,13 @@ def gelu_forward(x: Array, y: Array) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _gelu_forward(x, y):
+def _gelu_forward(x: Array, y: Array) -> None:
     for i in range(x.size):
         y[i] = x[i] * _normal(np.float64(x[i]))
 
 
 @njit(cache=True, nogil=True)
-def _normal(x):
+def _normal(x: float) -> float:
     return 0.5 * erfc(-sqrt(0.5) * x)  # unlike 1 + erf it does not cancel where x is very negative
 
 
@@ -131,7 +131,7 @@ def gelu_backward(x: Array, y: Array, dy: Array, dx: Array) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _gelu_backward(x, dy, dx):
+def _gelu_backward(x: Array, dy: Array, dx: Array) -> None:
     density = 1 / sqrt(2 * pi)
     for i in range(x.size):
         xi = np.float64(x[i])

@@ -30,7 +30,7 @@ def conv2d_forward(x: Array, w: Array, b: Array, y: Array, stride: int, padding:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _forward(x, w, b, y, stride, padding):
+def _forward(x: Array, w: Array, b: Array, y: Array, stride: int, padding: int) -> None:
     frame, cols = _frame(x, padding), _block(w, y)
     filters, pixels = w.reshape(-1, w.shape[3]), y.reshape(-1, y.shape[3])
     for start in range(0, pixels.shape[0], cols.shape[0]):
@@ -62,7 +62,7 @@ def conv2d_backward(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _backward_filters(x, dy, dw, db, stride, padding):
+def _backward_filters(x: Array, dy: Array, dw: Array, db: Array, stride: int, padding: int) -> None:
     frame, cols = _frame(x, padding), _block(dw, dy)
     filters, pixels = dw.reshape(-1, dw.shape[3]), dy.reshape(-1, dy.shape[3])
     part, part_b = np.empty_like(filters), np.empty_like(db)
@@ -82,7 +82,7 @@ def _backward_filters(x, dy, dw, db, stride, padding):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _backward_image(w, dy, dx, stride, padding):
+def _backward_image(w: Array, dy: Array, dx: Array, stride: int, padding: int) -> None:
     frame, cols = _frame(dx, padding), _block(w, dy)
     filters, pixels = w.reshape(-1, w.shape[3]), dy.reshape(-1, dy.shape[3])
     for start in range(0, pixels.shape[0], cols.shape[0]):
@@ -93,20 +93,22 @@ def _backward_image(w, dy, dx, stride, padding):
 
 
 @njit(cache=True, nogil=True)
-def _frame(x, padding):
+def _frame(x: Array, padding: int) -> Array:
     _, H, W, C = x.shape
     return np.zeros((H + 2 * padding, W + 2 * padding, C), x.dtype)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _block(w, y):
+def _block(w: Array, y: Array) -> Array:
     """Memory for whole rows of pixels of y (never part of one), as many as there are or as make a block."""
     N, OH, OW, K = y.shape
     return np.empty((OW * max(1, min(BLOCK_ROWS // OW, N * OH)), w.size // K), w.dtype)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _gather(x, frame, patches, R, start, OH, OW, stride, padding):
+def _gather(
+    x: Array, frame: Array, patches: Array, R: int, start: int, OH: int, OW: int, stride: int, padding: int
+) -> None:
     """Copy the patches of the pixels from `start` on; `frame` still holds the image that the last block ended in."""
     _, H, W, C = x.shape
     rows = frame.reshape(frame.shape[0], -1)
@@ -127,7 +129,9 @@ def _gather(x, frame, patches, R, start, OH, OW, stride, padding):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _scatter(dx, frame, patches, R, start, OH, OW, stride, padding):
+def _scatter(
+    dx: Array, frame: Array, patches: Array, R: int, start: int, OH: int, OW: int, stride: int, padding: int
+) -> None:
     """Add the patches up in `frame`, and copy it to its image of dx with the last of them."""
     _, H, W, C = dx.shape
     rows = frame.reshape(frame.shape[0], -1)

@@ -20,7 +20,7 @@ def dense_forward(x: Array, w: Array, b: Array, y: Array) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _forward(x, w, b, y):
+def _forward(x: Array, w: Array, b: Array, y: Array) -> None:
     np.dot(x, w, y)
     for i in range(y.shape[0]):
         for o in range(y.shape[1]):
@@ -42,7 +42,7 @@ def dense_backward(x: Array, w: Array, dy: Array, dx: Array | None, dw: Array, d
 
 
 @njit(cache=True, nogil=True)
-def _backward(x, w, dy, dx, dw, db, want_dx):
+def _backward(x: Array, w: Array, dy: Array, dx: Array, dw: Array, db: Array, want_dx: bool) -> None:
     if want_dx:
         np.dot(dy, w.T, dx)
     np.dot(x.T, dy, dw)

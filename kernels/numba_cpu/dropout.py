@@ -30,20 +30,20 @@ def _mask(x: Array, y: Array, rate: float, seed: int, step: int, layer: int) -> 
 
 
 @njit(cache=True, nogil=True)
-def _dropout(x, y, factor, least, key, counter):
+def _dropout(x: Array, y: Array, factor: float, least: int, key: tuple[int, int], counter: tuple[int, int]) -> None:
     real = x.dtype.type
-    factor, zero, least = real(factor), real(0), np.uint64(least)
+    factor, zero, bound = real(factor), real(0), np.uint64(least)
     blocks = np.empty((LANES, 4), np.uint32)
     words = blocks.reshape(-1)
     for start in range(0, x.size, words.size):
         _fill(blocks, start // 4, key, counter)
         part, out = x[start : start + words.size], y[start : start + words.size]
         for i in range(part.size):
-            out[i] = part[i] * factor if np.uint64(words[i]) >= least else zero
+            out[i] = part[i] * factor if np.uint64(words[i]) >= bound else zero
 
 
 @njit(cache=True, nogil=True)
-def _fill(blocks, first, key, counter):
+def _fill(blocks: Array, first: int, key: tuple[int, int], counter: tuple[int, int]) -> None:
     k0, k1 = np.uint64(key[0]), np.uint64(key[1])
     c2, c3 = np.uint64(counter[0]), np.uint64(counter[1])
     for j in range(LANES):
@@ -52,7 +52,9 @@ def _fill(blocks, first, key, counter):
 
 
 @njit(cache=True, nogil=True)
-def _philox(c0, c1, c2, c3, k0, k1):
+def _philox(
+    c0: np.uint64, c1: np.uint64, c2: np.uint64, c3: np.uint64, k0: np.uint64, k1: np.uint64
+) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
     """Ten rounds, see `refplay.kernels.philox`; unrolled and vectorized over the blocks by the compiler.
 
     Every word is masked although some need not be: knowing that, the compiler multiplies 32 by 32 bits, not 64 by 64.

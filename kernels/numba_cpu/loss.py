@@ -28,7 +28,7 @@ def softmax_cross_entropy(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _loss(z, labels, weights, smoothing, loss, dz, want_dz):
+def _loss(z: Array, labels: Array, weights: Array, smoothing: float, loss: Array, dz: Array, want_dz: bool) -> None:
     B, C = z.shape
     hit, miss = 1 - smoothing, smoothing / C
     for b in range(B):
@@ -41,14 +41,13 @@ def _loss(z, labels, weights, smoothing, loss, dz, want_dz):
         top = np.float64(z[b, 0])
         for c in range(C):
             top = max(top, np.float64(z[b, c]))
-        total = sum_of_logits = 0.0
+        total = smoothed = 0.0
         for c in range(C):
             shifted = np.float64(z[b, c]) - top
-            sum_of_logits += shifted
+            smoothed += miss * shifted
             total += exp(shifted)
-        log_total = log(total)
-        # sum_c q_c log softmax(z)_c, with log softmax(z)_c = z_c - top - log(total) and q summing to 1
-        loss[b] = weight * (log_total - hit * (np.float64(z[b, label]) - top) - miss * sum_of_logits)
+        # -sum_c q_c log softmax(z)_c, with log softmax(z)_c = z_c - top - log(total) and q summing to 1
+        loss[b] = weight * (log(total) - hit * (np.float64(z[b, label]) - top) - smoothed)
         if want_dz:
             for c in range(C):
                 q = hit + miss if c == label else miss

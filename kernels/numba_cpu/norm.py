@@ -26,7 +26,7 @@ def batch_norm_forward(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _batch_forward(x, gamma, beta, y, mean, var, epsilon):
+def _batch_forward(x: Array, gamma: Array, beta: Array, y: Array, mean: Array, var: Array, epsilon: float) -> None:
     G, M, C = x.shape
     center, square = np.empty(C, np.float64), np.empty(C, np.float64)
     for g in range(G):
@@ -63,7 +63,7 @@ def batch_norm_inference(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _normalize(x, gamma, beta, mean, var, y, epsilon):
+def _normalize(x: Array, gamma: Array, beta: Array, mean: Array, var: Array, y: Array, epsilon: float) -> None:
     factor = np.empty_like(gamma)
     for c in range(x.shape[1]):
         factor[c] = gamma[c] / np.sqrt(np.float64(var[c]) + epsilon)
@@ -90,7 +90,9 @@ def batch_norm_backward(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _batch_backward(x, gamma, mean, var, dy, dx, dgamma, dbeta, epsilon):
+def _batch_backward(
+    x: Array, gamma: Array, mean: Array, var: Array, dy: Array, dx: Array, dgamma: Array, dbeta: Array, epsilon: float
+) -> None:
     G, M, C = x.shape
     sum_dy, sum_dy_off = np.empty(C, np.float64), np.empty(C, np.float64)
     total_gamma, total_beta = np.zeros(C, np.float64), np.zeros(C, np.float64)
@@ -132,7 +134,7 @@ def layer_norm_forward(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _layer_forward(x, gamma, beta, y, mean, var, epsilon):
+def _layer_forward(x: Array, gamma: Array, beta: Array, y: Array, mean: Array, var: Array, epsilon: float) -> None:
     B, C = x.shape
     real = x.dtype.type
     for b in range(B):
@@ -162,7 +164,9 @@ def layer_norm_backward(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _layer_backward(x, gamma, mean, var, dy, dx, dgamma, dbeta, epsilon):
+def _layer_backward(
+    x: Array, gamma: Array, mean: Array, var: Array, dy: Array, dx: Array, dgamma: Array, dbeta: Array, epsilon: float
+) -> None:
     B, C = x.shape
     real = x.dtype.type
     total_gamma, total_beta = np.zeros(C, np.float64), np.zeros(C, np.float64)
@@ -184,7 +188,7 @@ def _layer_backward(x, gamma, mean, var, dy, dx, dgamma, dbeta, epsilon):
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _sum(x):
+def _sum(x: Array) -> float:
     total = 0.0
     for c in range(x.size):
         total += np.float64(x[c])
@@ -192,7 +196,7 @@ def _sum(x):
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _sum_of_squares(x, center):
+def _sum_of_squares(x: Array, center: float) -> float:
     total = 0.0
     for c in range(x.size):
         total += (np.float64(x[c]) - center) * (np.float64(x[c]) - center)
@@ -200,7 +204,7 @@ def _sum_of_squares(x, center):
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _sums_of_gradient(x, gamma, dy, center):
+def _sums_of_gradient(x: Array, gamma: Array, dy: Array, center: float) -> tuple[float, float]:
     total = total_off = 0.0
     for c in range(x.size):
         term = np.float64(gamma[c]) * np.float64(dy[c])

@@ -20,7 +20,7 @@ def sgd(theta: Array, g: Array, lr: float) -> None:
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
-def _sgd(theta, g, lr):
+def _sgd(theta: Array, g: Array, lr: float) -> None:
     lr = theta.dtype.type(lr)
     for i in range(theta.size):
         theta[i] -= lr * g[i]
@@ -33,7 +33,7 @@ def momentum(theta: Array, g: Array, v: Array, lr: float, gamma: float) -> None:
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
-def _momentum(theta, g, v, lr, gamma):
+def _momentum(theta: Array, g: Array, v: Array, lr: float, gamma: float) -> None:
     real = theta.dtype.type
     lr, gamma = real(lr), real(gamma)
     for i in range(theta.size):
@@ -49,7 +49,7 @@ def nesterov(theta: Array, g: Array, v: Array, lr: float, gamma: float) -> None:
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
-def _nesterov(theta, g, v, lr, gamma):
+def _nesterov(theta: Array, g: Array, v: Array, lr: float, gamma: float) -> None:
     real = theta.dtype.type
     lr, gamma = real(lr), real(gamma)
     for i in range(theta.size):
@@ -68,7 +68,10 @@ def rmsprop(
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _rmsprop(theta, g, v, m, lr, gamma, rho, one_minus_rho, epsilon):
+def _rmsprop(
+    theta: Array, g: Array, v: Array, m: Array, lr: float, gamma: float, rho: float, one_minus_rho: float,
+    epsilon: float,
+) -> None:  # fmt: skip
     real = theta.dtype.type
     lr, gamma, rho, one_minus_rho, epsilon = real(lr), real(gamma), real(rho), real(one_minus_rho), real(epsilon)
     for i in range(theta.size):
@@ -98,7 +101,10 @@ def _bias_correction(t: int, beta1: float, beta2: float) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _adam(theta, g, m, v, step, beta1, one_minus_beta1, beta2, one_minus_beta2, epsilon):
+def _adam(
+    theta: Array, g: Array, m: Array, v: Array, step: float, beta1: float, one_minus_beta1: float, beta2: float,
+    one_minus_beta2: float, epsilon: float,
+) -> None:  # fmt: skip
     real = theta.dtype.type
     step, epsilon = real(step), real(epsilon)
     beta1, one_minus_beta1, beta2, one_minus_beta2 = (
@@ -124,7 +130,10 @@ def nadam(
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _nadam(theta, g, m, v, step, beta1, one_minus_beta1, beta2, one_minus_beta2, epsilon):
+def _nadam(
+    theta: Array, g: Array, m: Array, v: Array, step: float, beta1: float, one_minus_beta1: float, beta2: float,
+    one_minus_beta2: float, epsilon: float,
+) -> None:  # fmt: skip
     real = theta.dtype.type
     step, epsilon = real(step), real(epsilon)
     beta1, one_minus_beta1, beta2, one_minus_beta2 = (

@@ -20,7 +20,7 @@ def max_pool2d_forward(x: Array, y: Array, window: int, stride: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _max_forward(x, y, window, stride):
+def _max_forward(x: Array, y: Array, window: int, stride: int) -> None:
     N, OH, OW, C = y.shape
     for n in range(N):
         for i in range(OH):
@@ -47,7 +47,7 @@ def max_pool2d_backward(x: Array, y: Array, dy: Array, dx: Array, window: int, s
 
 
 @njit(cache=True, nogil=True)
-def _max_backward(x, y, dy, dx, window, stride):
+def _max_backward(x: Array, y: Array, dy: Array, dx: Array, window: int, stride: int) -> None:
     N, OH, OW, C = y.shape
     zero = x.dtype.type(0)
     rest = np.empty(C, x.dtype)  # per channel the gradient, until it has found its maximum: no branch, no argmax
@@ -73,7 +73,7 @@ def global_avg_pool_forward(x: Array, y: Array) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _avg_forward(x, y):
+def _avg_forward(x: Array, y: Array) -> None:
     N, H, W, C = x.shape
     total = np.empty(C, np.float64)
     for n in range(N):
@@ -93,7 +93,7 @@ def global_avg_pool_backward(dy: Array, dx: Array) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _avg_backward(dy, dx):
+def _avg_backward(dy: Array, dx: Array) -> None:
     N, H, W, C = dx.shape
     pixels = dx.dtype.type(H * W)
     for n in range(N):

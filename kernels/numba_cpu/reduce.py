@@ -17,7 +17,7 @@ def l2_norm(g: Array) -> float:
 
 # "reassoc" lets the compiler keep several partial sums, as vectorizing needs; NaN and infinities stay what they are.
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _sum_of_squares(g):
+def _sum_of_squares(g: Array) -> float:
     total = 0.0
     for i in range(g.size):
         total += np.float64(g[i]) * np.float64(g[i])
@@ -31,7 +31,7 @@ def scale(g: Array, s: float) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _scale(g, s):
+def _scale(g: Array, s: float) -> None:
     factor = g.dtype.type(s)
     for i in range(g.size):
         g[i] *= factor
@@ -44,7 +44,7 @@ def axpby(a: float, x: Array, b: float, y: Array) -> None:
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
-def _axpby(a, x, b, y):
+def _axpby(a: float, x: Array, b: float, y: Array) -> None:
     a, b = x.dtype.type(a), x.dtype.type(b)
     for i in range(y.size):
         y[i] = a * x[i] + b * y[i]
