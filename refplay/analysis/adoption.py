@@ -25,7 +25,7 @@ from typing import Any, Literal
 from refplay.analysis.caveats import fixed_caveat
 from refplay.analysis.finding import Finding
 from refplay.analysis.variance import SECTION, Spread, finished_reruns, trial_variance
-from refplay.analysis.wording import count, show
+from refplay.analysis.wording import count, known, show
 from refplay.study.record import Round, Study
 
 Complexity = Literal["none", "some", "much"]
@@ -227,10 +227,12 @@ def decision_finding(decision: Decision, name: str) -> Finding:
     """Return a decision as a finding of the round `name`, with its caveats."""
     c, b = decision.candidate_reruns, decision.baseline_reruns
     numbers: dict[str, Any] = {
-        "verdict": decision.verdict, "difference": decision.difference, "standard_error": decision.standard_error,
-        "interval": list(decision.interval), "candidate": decision.candidate, "candidate_mean": c.mean,
-        "candidate_sd": c.sd, "candidate_n": c.n, "baseline": decision.baseline, "baseline_mean": b.mean,
-        "baseline_sd": b.sd, "baseline_n": b.n, "required": decision.required, "others": list(decision.others)}
+        "verdict": decision.verdict, "difference": known(decision.difference),
+        "standard_error": known(decision.standard_error), "interval": [known(end) for end in decision.interval],
+        "candidate": decision.candidate, "candidate_mean": known(c.mean), "candidate_sd": known(c.sd),
+        "candidate_n": c.n, "baseline": decision.baseline, "baseline_mean": known(b.mean), "baseline_sd": known(b.sd),
+        "baseline_n": b.n, "required": known(decision.required),
+        "others": [(name, known(mean), known(sd), n) for name, mean, sd, n in decision.others]}
     action = {"adopt": f"Adopt {decision.candidate} as the baseline of the next round, if it is worth its complexity.",
               "keep": f"Keep {decision.baseline}.", "undecided": _undecided(decision)}[decision.verdict]
     return Finding("adoption", name, "attention" if decision.verdict == "undecided" else "good",

@@ -6,9 +6,9 @@ best points sit right at the threshold, training may be too unstable to use valu
 
 The rule, per dimension and edge, on the unit axis of the domain, over the trials where the hyperparameter is active:
 
-* the k best of n complete trials (k = sqrt(n), at least 3 and at most 8) lie nearer to the edge than the other n - k
-  by a one-sided Mann-Whitney rank test at level 0.05 / (2 d), d the number of dimensions with edges: a study whose
-  objective is pure noise is flagged anywhere with probability at most 0.05;
+* the k best of n complete trials (k = sqrt(n), at least 3 and at most 8, and more where further ones tie with them)
+  lie nearer to the edge than the other n - k by a one-sided Mann-Whitney rank test at level 0.05 / (2 d), d the number
+  of dimensions with edges: a study whose objective is pure noise is flagged anywhere with probability at most 0.05;
 * and more than half of the k lie in the outer fifth (of the axis or of the trials, whichever is wider), so that an
   optimum which is merely off-centre is not flagged.
 
@@ -77,16 +77,21 @@ def boundary_flags(study: Study, metric: str) -> list[BoundaryFlag]:
     dimensions = ordered_dimensions(study.space)
     level = LEVEL / (2 * max(len(dimensions), 1))
     ranked, done = study.ranked(metric), finished(study)
-    flags = [_flag(ranked, done, dimension, edge, level) for dimension in dimensions for edge in EDGES]
+    flags = [_flag(metric, ranked, done, dimension, edge, level) for dimension in dimensions for edge in EDGES]
     return [flag for flag in flags if flag is not None]
 
 
-def _flag(ranked: list[TrialRecord], done: list[TrialRecord], dimension: Dimension, edge: Edge,
+def best_trials(ranked: list[TrialRecord], metric: str) -> list[TrialRecord]:
+    """Return the best k of ranked trials, and those that tie with the last of them."""
+    values = [best.value if (best := t.best(metric)) else math.inf for t in ranked]
+    worst = max(values[:best_count(len(ranked))], default=math.inf)
+    return [trial for trial, value in zip(ranked, values, strict=True) if value <= worst]
+
+
+def _flag(metric: str, ranked: list[TrialRecord], done: list[TrialRecord], dimension: Dimension, edge: Edge,
           level: float) -> BoundaryFlag | None:
     ranked = active(ranked, dimension)
-    k = best_count(len(ranked))
-    if len(ranked) <= k:
-        return None
+    k = len(best_trials(ranked, metric))
     # Mirror the axis for the low edge, so that below the edge in question always lies at 1.
     complete = _towards(edge, positions(ranked, dimension))
     sampled = _towards(edge, positions(done, dimension))

@@ -100,7 +100,7 @@ def overfitting(study: Study, metric: str, scientific: tuple[str, ...] = ()) -> 
         return [Finding("overfitting", study.name, "good",
                         f"In none of {count(len(judged), 'complete trial')} does {metric} rise beyond its noise after "
                         "its minimum.", numbers, "", SECTION)]
-    in_best = [o for o in evidence if o.trial in bests]
+    in_best = [o for o in evidence if any(o.trial is t for t in bests)]
     shown = in_best[0] if in_best else evidence[0]
     numbers |= {"trial": shown.trial.number, "step": shown.step, "lowest": shown.lowest, "final": shown.final}
     which = "the best trial" if in_best else "not in the best trial, but in others"

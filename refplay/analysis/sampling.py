@@ -21,7 +21,7 @@ import numpy as np
 from refplay.analysis.axes import finished
 from refplay.analysis.finding import Finding
 from refplay.analysis.variance import trial_variance
-from refplay.analysis.wording import count, percent, show
+from refplay.analysis.wording import count, known, percent, show
 from refplay.seeds import generator
 from refplay.study.record import Study
 
@@ -90,7 +90,7 @@ def sampling(study: Study, metric: str) -> list[Finding]:
     half = best_quantiles(values, max(1, n // 2), (0.25, 0.5, 0.75))
     sd = trial_variance(study, metric).sd
     numbers = {"trials": n, "good": good, "best": float(values[0]), "margin": margin, "missed": missed,
-               "half": max(1, n // 2), "half_quartiles": half, "trial_sd": sd}
+               "half": max(1, n // 2), "half_quartiles": half, "trial_sd": known(sd)}
     seen = (f"{good} of {count(n, 'finished trial')} {'lies' if good == 1 else 'lie'} in the good region (within "
             f"{show(margin)} of the best {show(float(values[0]))}: {why}); another study of this size would miss a "
             f"region of this share with probability {percent(missed)}. With half the trials the best would have a "

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refplay.analysis.finding import Finding
-from refplay.analysis.wording import count, show
+from refplay.analysis.wording import count, known, show
 from refplay.study.record import Round, State, Study, TrialRecord
 
 SECTION = "Determining whether to adopt a training pipeline change or hyperparameter configuration"
@@ -47,7 +47,8 @@ def spread(values: Iterable[float]) -> Spread:
         return Spread((), 0, float("nan"), float("nan"), float("nan"))
     # Equal values have a mean and a deviation without rounding: a result that never varies has sd = 0 exactly.
     equal = x.min() == x.max()
-    sd = float("nan") if len(x) < 2 else 0.0 if equal else float(x.std(ddof=1))
+    with np.errstate(over="ignore"):  # values near the end of float64 have sd = inf
+        sd = float("nan") if len(x) < 2 else 0.0 if equal else float(x.std(ddof=1))
     return Spread(tuple(x.tolist()), len(x), float(x[0] if equal else x.mean()), sd, float(x.max() - x.min()))
 
 
@@ -109,8 +110,9 @@ def _trial_variance(study: Study, metric: str) -> Finding:
     rerun = next((t for t in study.trials if t.number == number), best)
     found = rerun.best(metric)
     searched = found.value if found else float("nan")
-    numbers = {"n": s.n, "mean": s.mean, "sd": s.sd, "range": s.range, "infeasible": bad, "trial": number,
-               "searched": searched, "optimism": s.mean - searched}
+    optimism = s.mean - searched
+    numbers = {"n": s.n, "mean": known(s.mean), "sd": known(s.sd), "range": known(s.range), "infeasible": bad,
+               "trial": number, "searched": known(searched), "optimism": known(optimism)}
     if bad:
         return Finding("variance", study.name, "attention",
                        f"{bad} of {count(len(reruns), 'rerun')} of trial {number} diverged with another seed: the "
@@ -122,8 +124,8 @@ def _trial_variance(study: Study, metric: str) -> Finding:
                        f"The trial variance of {study.name} is unknown: {count(s.n, 'complete rerun')} of its best "
                        "trial.", numbers, "Rerun the best trial with 5 other seeds before judging any difference.",
                        SECTION)
-    luck = (f" In the search this trial had {show(numbers['searched'])}, luckier than its reruns by "
-            f"{show(numbers['optimism'])}." if numbers["optimism"] > 0 else "")
+    luck = (f" In the search this trial had {show(searched)}, luckier than its reruns by {show(optimism)}."
+            if optimism > 0 else "")
     moved = "" if number == best.number else (f" Trial {best.number} is the best by {metric}, but trial {number} was "
                                               "the one rerun.")
     return Finding("variance", study.name, "note" if moved else "good",

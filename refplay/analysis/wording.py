@@ -39,6 +39,15 @@ def listed(items: Sequence[str], most: int = 6) -> str:
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
+def known(value: float) -> float | None:
+    """Return a number, or None for nan: findings are compared and written as JSON, and nan equals nothing.
+
+    >>> known(0.5), known(float("nan"))
+    (0.5, None)
+    """
+    return None if value != value else value
+
+
 def percent(fraction: float) -> str:
     """Return a fraction as a percentage; small ones keep a digit.
 

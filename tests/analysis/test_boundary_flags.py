@@ -115,6 +115,15 @@ def test_discrete_hyperparameters_have_edges_too(make_study, halton):
         ("batch", "low", Choice([16, 32, 64, 128]))]
 
 
+def test_equal_trials_of_a_grid_are_not_ranked_by_their_place_in_it(make_study):
+    grid = np.linspace(0.01, 0.99, 24)[:, None]
+    space = Space(learning_rate=LogUniform(1e-4, 1e-1))
+    assert boundary_flags(make_study(space, grid, lambda p: 0.25), "valid_error") == []
+    # Two thirds of the trials share the lowest error, in the middle of the axis.
+    plateau = make_study(space, grid, lambda p: 0.1 if 1e-3 < p["learning_rate"] < 6e-2 else 0.5)
+    assert boundary_flags(plateau, "valid_error") == []
+
+
 # --- stability limits ---------------------------------------------------------------------------------------------
 
 
