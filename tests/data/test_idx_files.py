@@ -114,6 +114,12 @@ def test_corrupt_gzip(mnist, compress, position):
     refused(lambda: load_dataset(mnist), path)
 
 
+def test_gzip_with_an_invalid_block(mnist, compress):
+    path = compress(mnist / TRAIN_X)
+    path.write_bytes(bytes.fromhex("1f8b0800 00000000 0000 07"))  # a header, then a deflate block of the reserved type 3
+    refused(lambda: load_dataset(mnist), path, "not a whole gzip file", "invalid block type")
+
+
 def test_plain_file_under_the_name_of_a_gzip(mnist):
     (mnist / TRAIN_X).rename(mnist / f"{TRAIN_X}.gz")
     refused(lambda: load_dataset(mnist), f"{TRAIN_X}.gz", "not a whole gzip file")

@@ -149,6 +149,16 @@ def test_npz_with_a_flipped_byte(tmp_path, arrays):
     refused(lambda: load_dataset(path), path, "damaged")
 
 
+def test_npz_with_an_invalid_block(tmp_path, arrays):
+    path = tmp_path / "block.npz"
+    np.savez_compressed(path, **arrays)
+    raw = bytearray(path.read_bytes())
+    name, extra = (int.from_bytes(raw[at : at + 2], "little") for at in (26, 28))  # lengths in the first local header
+    raw[30 + name + extra] = 0x07  # the first deflate block is now of the reserved type 3
+    path.write_bytes(bytes(raw))
+    refused(lambda: load_dataset(path), path, "damaged", "invalid block type")
+
+
 def test_npz_member_that_is_no_array(tmp_path, arrays):
     path, member = tmp_path / "odd.npz", io.BytesIO()
     np.save(member, arrays["x_train"])

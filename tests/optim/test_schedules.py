@@ -51,7 +51,7 @@ AGAINST_TORCH = [
                          ids=["linear", "cosine", "exponential", "piecewise", "constant", "inverse_sqrt"])
 def test_against_torch(schedule, steps, make):
     # PyTorch goes from each rate to the next by a few multiplications, so its error grows with the step: four roundings
-    # of values up to the base rate. (Its cosine divides by 1 + cos, small near the end; so is what it multiplies there.)
+    # of values up to the base rate. (Its cosine divides by 1 + cos, small near the end; so is what it multiplies.)
     rates = [schedule(t) for t in range(steps)]
     np.testing.assert_allclose(rates, torch_rates(make, steps), rtol=0, atol=4 * steps * EPS * BASE)
 
