@@ -116,7 +116,7 @@ def test_corrupt_gzip(mnist, compress, position):
 
 def test_gzip_with_an_invalid_block(mnist, compress):
     path = compress(mnist / TRAIN_X)
-    path.write_bytes(bytes.fromhex("1f8b0800 00000000 0000 07"))  # a header, then a deflate block of the reserved type 3
+    path.write_bytes(bytes.fromhex("1f8b0800 00000000 0000 07"))  # then a deflate block of type 3, reserved
     refused(lambda: load_dataset(mnist), path, "not a whole gzip file", "invalid block type")
 
 
