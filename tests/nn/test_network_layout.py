@@ -104,6 +104,8 @@ def test_assign_copies_and_sharing_does_not(numpy_kernels: Backend) -> None:
     assert other.statistics is network.statistics
     other_theta[:] = network.theta
     assert np.array_equal(other.logits(x), first)
-    network.assign(np.zeros(network.theta.size), network.statistics)
+    theta = np.zeros_like(network.theta)
+    network.assign(theta, network.statistics)
+    theta += 1.0
     assert (network.logits(x) == 0).all()
     assert np.array_equal(other.logits(x), first)
