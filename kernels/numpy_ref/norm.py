@@ -130,4 +130,5 @@ def layer_norm_backward(
 
 def _mean(x: Array, axis: int) -> Array:
     """Return the mean along `axis`, kept as an axis of one, summed in float64 and rounded to the dtype of `x`."""
-    return x.mean(axis=axis, dtype=np.float64, keepdims=True).astype(x.dtype)
+    mean: Array = x.mean(axis=axis, dtype=np.float64, keepdims=True)
+    return mean.astype(x.dtype)
