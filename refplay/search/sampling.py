@@ -49,8 +49,8 @@ def suggest(space: Space, n: int, search: str, seed: int) -> list[dict[str, Any]
     >>> space = Space(learning_rate=LogUniform(1e-3, 1e0), momentum=OneMinusLogUniform(1e-3, 1e0))
     >>> for trial in suggest(space, 2, "halton", seed=0):
     ...     print({name: round(value, 4) for name, value in trial.items()})
-    {'learning_rate': 0.1118, 'momentum': 0.6405}
-    {'learning_rate': 0.0035, 'momentum': 0.964}
+    {'learning_rate': 0.0886, 'momentum': 0.3683}
+    {'learning_rate': 0.0028, 'momentum': 0.9937}
     """
     if search not in SEARCHES:
         raise InputError(f"unknown search {search!r}; there are {', '.join(SEARCHES)}")

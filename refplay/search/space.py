@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from refplay.errors import InputError
 
 # Names under which people search over the length of training. The playbook forbids it (section "Deciding how long to
@@ -189,8 +191,8 @@ class Choice:
 
 def _option(value: Any) -> str | bool | int | float:
     # What a TOML file and a store can hold and compare; anything else would come back as another value.
-    if isinstance(value, numbers.Real) and hasattr(value, "item"):
-        value = value.item()  # a NumPy scalar
+    if isinstance(value, np.generic):
+        value = value.item()
     if not isinstance(value, str | bool | int | float):
         raise InputError(f"option {value!r} is not text, a number or a boolean; name it by a text "
                          "and look the value up in the objective")
