@@ -6,8 +6,8 @@ import json
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+from collections.abc import Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,11 +90,10 @@ class Claims:
                     [(claim.id, name, np.asarray(steps, "<i8").tobytes(), np.asarray(values, "<f8").tobytes())
                      for name, (steps, values) in outcome.curves.items()])
 
-    def release(self, claims: Iterable[Claim]) -> None:
-        """Make claimed trials pending again."""
+    def release(self) -> None:
+        """Make what we have claimed and not finished pending again."""
         with self._store.writing() as db:
-            db.executemany("UPDATE trials SET state = 'pending', owner = NULL WHERE id = ? AND owner = ?",
-                           [(claim.id, self.owner) for claim in claims])
+            db.execute("UPDATE trials SET state = 'pending', owner = NULL WHERE owner = ?", [self.owner])
 
     def take_over(self) -> None:
         """Make the trials of runs that died pending again; those of living runs are theirs."""
@@ -135,7 +134,10 @@ class Claims:
                 return
             (name,) = db.execute("SELECT name FROM rounds WHERE id = ?", [self._round]).fetchone()
             db.execute("DELETE FROM rounds WHERE id = ?", [self._round])
-        shutil.rmtree(self._store.folder(name), ignore_errors=True)
+        folder = self._store.folder(name)
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # other rounds have folders there too
+            folder.parent.rmdir()
 
 
 def _lock_path(store: Path, owner: str) -> Path:

@@ -12,7 +12,7 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
 from refplay.errors import InputError
-from refplay.study.objective import Objective, importable
+from refplay.study.objective import Objective, die_with_parent, importable
 
 # Read by the libraries when they are loaded. Several trials side by side use the cores better than several threads in
 # one, and the sums of a matrix product do not then depend on the number of cores.
@@ -21,11 +21,15 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 
 
 class _Worker(SpawnProcess):
-    """A process with one kernel thread that leaves Ctrl-C to its parent."""
+    """A process with one kernel thread that leaves Ctrl-C to its parent and does not outlive it."""
 
     def start(self) -> None:
         with _environment(_ONE_THREAD), _interrupts_blocked():
             super().start()
+
+    def run(self) -> None:
+        die_with_parent()  # before its first trial: an idle worker of a dead parent would wait for work for ever
+        super().run()
 
 
 class _Context(SpawnContext):

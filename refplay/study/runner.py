@@ -218,4 +218,4 @@ class _Work:
         for future, claim in self._given.items():
             if not future.cancelled() and future.exception() is None:
                 self._claims.finish(claim, future.result())
-        self._claims.release([*self._given.values(), *self._suspects])
+        self._claims.release()
