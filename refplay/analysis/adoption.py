@@ -69,10 +69,12 @@ def welch(a: Spread, b: Spread, confidence: float = CONFIDENCE) -> tuple[float, 
     from scipy.special import stdtrit  # Student's t quantile, without the weight of scipy.stats
 
     if not (a.n and b.n) or max(a.n, b.n) < 2:
-        return (float("nan"),) * 3
+        return float("nan"), float("nan"), float("nan")
     sa, sb = (a.sd if a.n > 1 else b.sd), (b.sd if b.n > 1 else a.sd)
-    va, vb = sa**2 / a.n, sb**2 / b.n
+    va, vb = sa * sa / a.n, sb * sb / b.n
     se = math.sqrt(va + vb)
+    if not math.isfinite(se):
+        return float("nan"), float("nan"), float("nan")
     if min(a.n, b.n) < 2:
         df = max(a.n, b.n) - 1.0
     else:

@@ -24,7 +24,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from refplay.analysis.axes import active, end_cell, finished, ordered_dimensions, position, positions, shift_probability
+from refplay.analysis.axes import end_cell, finished, ordered_dimensions, position, positions, shift_probability
 from refplay.analysis.expand import expand
 from refplay.analysis.finding import Finding
 from refplay.analysis.wording import count, listed, percent, show
@@ -76,22 +76,20 @@ def boundary_flags(study: Study, metric: str) -> list[BoundaryFlag]:
     """
     dimensions = ordered_dimensions(study.space)
     level = LEVEL / (2 * max(len(dimensions), 1))
-    ranked, done = study.ranked(metric), finished(study)
-    flags = [_flag(metric, ranked, done, dimension, edge, level) for dimension in dimensions for edge in EDGES]
+    done = finished(study)
+    scored = [(trial, best.value) for trial in study.ranked(metric) if (best := trial.best(metric))]
+    flags = [_flag(scored, done, dimension, edge, level) for dimension in dimensions for edge in EDGES]
     return [flag for flag in flags if flag is not None]
 
 
-def best_trials(ranked: list[TrialRecord], metric: str) -> list[TrialRecord]:
-    """Return the best k of ranked trials, and those that tie with the last of them."""
-    values = [best.value if (best := t.best(metric)) else math.inf for t in ranked]
-    worst = max(values[:best_count(len(ranked))], default=math.inf)
-    return [trial for trial, value in zip(ranked, values, strict=True) if value <= worst]
-
-
-def _flag(metric: str, ranked: list[TrialRecord], done: list[TrialRecord], dimension: Dimension, edge: Edge,
+def _flag(scored: list[tuple[TrialRecord, float]], done: list[TrialRecord], dimension: Dimension, edge: Edge,
           level: float) -> BoundaryFlag | None:
-    ranked = active(ranked, dimension)
-    k = len(best_trials(ranked, metric))
+    scored = [(trial, value) for trial, value in scored if position(trial, dimension) is not None]
+    ranked = [trial for trial, _ in scored]
+    least = best_count(len(ranked))
+    if len(ranked) <= least:
+        return None
+    k = sum(value <= scored[least - 1][1] for _, value in scored)  # those that tie with the last of them included
     # Mirror the axis for the low edge, so that below the edge in question always lies at 1.
     complete = _towards(edge, positions(ranked, dimension))
     sampled = _towards(edge, positions(done, dimension))

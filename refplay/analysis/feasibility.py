@@ -130,7 +130,8 @@ def effective_rate_auc(study: Study) -> float | None:
         for momentum in (n for n in names if n == rate.removesuffix("learning_rate") + "momentum"):
             groups: dict[bool, list[float]] = {True: [], False: []}
             for t in finished(study):
-                if rate in t.params and momentum in t.params and t.params[momentum] < 1:
+                placed = all(position(t, d) is not None for d in study.space.dimensions if d.name in (rate, momentum))
+                if placed and t.params[momentum] < 1:
                     groups[t.feasible].append(t.params[rate] / (1 - t.params[momentum]))
             if groups[True] and groups[False]:
                 x, y = np.array(groups[False])[:, None], np.array(groups[True])

@@ -8,6 +8,7 @@ import numpy as np
 
 from refplay.study.record import Curve
 
+LARGEST = 1e150  # beyond it a curve has diverged, and squares of its values overflow
 SMALLEST = 8  # evaluations below which nothing is said about the shape of a curve
 
 
@@ -19,10 +20,10 @@ class Noise(NamedTuple):
 
 
 def finite(curve: Curve | None) -> Curve:
-    """Return the finite part of a curve; an empty curve for None."""
+    """Return the part of a curve whose values are finite and not astronomical; an empty curve for None."""
     if curve is None:
         return Curve(np.empty(0, dtype=np.int64), np.empty(0))
-    keep = np.isfinite(curve.values)
+    keep = np.abs(curve.values) <= LARGEST  # false for nan
     return Curve(np.asarray(curve.steps)[keep], np.asarray(curve.values, dtype=np.float64)[keep])
 
 
@@ -41,8 +42,7 @@ def noise(values: np.ndarray) -> Noise:
     second = np.diff(tail, 2)
     if not len(second):
         return Noise(float("inf"), 1.0)
-    with np.errstate(over="ignore"):  # near the end of float64: sd = inf, and nothing stands out of the noise
-        sd = float(np.sqrt(np.mean(second**2) / 6))
+    sd = float(np.sqrt(np.mean(second**2) / 6))
     gaps = np.diff(np.unique(values))
     # Equal rates that differ by rounding are one value: rounding is some 1e-16 of them, a count at least 1e-9.
     gaps = gaps[gaps > 1e-9 * np.abs(values).max()]

@@ -75,7 +75,8 @@ def good_margin(study: Study, metric: str) -> tuple[float, str]:
         return 2 * math.sqrt(2) * sd, "what two runs of one configuration differ by at most, 19 times of 20"
     values = objectives(study, metric)
     values = values[np.isfinite(values)]
-    margin = float(0.1 * (np.median(values) - values[0])) if len(values) else 0.0
+    with np.errstate(over="ignore"):
+        margin = float(0.1 * (np.median(values) - values[0])) if len(values) else 0.0
     return margin, "a tenth of the way to the median trial"
 
 

@@ -47,9 +47,10 @@ def spread(values: Iterable[float]) -> Spread:
         return Spread((), 0, float("nan"), float("nan"), float("nan"))
     # Equal values have a mean and a deviation without rounding: a result that never varies has sd = 0 exactly.
     equal = x.min() == x.max()
-    with np.errstate(over="ignore"):  # values near the end of float64 have sd = inf
+    with np.errstate(over="ignore", invalid="ignore"):  # sums of values near the end of float64 are inf
+        mean = float(x[0] if equal else x.mean())
         sd = float("nan") if len(x) < 2 else 0.0 if equal else float(x.std(ddof=1))
-    return Spread(tuple(x.tolist()), len(x), float(x[0] if equal else x.mean()), sd, float(x.max() - x.min()))
+        return Spread(tuple(x.tolist()), len(x), mean, sd, float(x.max() - x.min()))
 
 
 def finished_reruns(study: Study, metric: str) -> list[TrialRecord]:

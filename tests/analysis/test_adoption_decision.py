@@ -44,6 +44,7 @@ def test_the_interval_is_that_of_scipy(rerun):
     assert decision.adopt
 
 
+@pytest.mark.filterwarnings("ignore:Precision loss")  # SciPy's remark on lists that are nearly all equal
 @given(st.lists(st.floats(0, 1).map(lambda x: round(x, 3)), min_size=2, max_size=8),
        st.lists(st.floats(0, 1).map(lambda x: round(x, 3)), min_size=2, max_size=8))
 def test_welch_agrees_with_scipy_on_any_reruns(a, b):

@@ -21,11 +21,11 @@ def _rate(flagged: list[bool]) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("space", [SPACE, DISCRETE], ids=["continuous", "discrete"])
-@pytest.mark.parametrize("trials", [12, 24, 60])
+@pytest.mark.parametrize("trials", [12, 40])
 def test_noise_is_flagged_in_at_most_one_study_of_twenty(make_study, halton, space, trials):
     rng = np.random.default_rng(trials)
     flagged = [bool(boundary_flags(make_study(space, halton(trials, 4, seed), lambda p: rng.standard_normal()),
-                                   "valid_error")) for seed in range(300)]
+                                   "valid_error")) for seed in range(200)]
     rate, slack = _rate(flagged)  # three standard deviations of the simulation itself
     assert rate <= LEVEL + slack
 
@@ -34,7 +34,7 @@ def test_noise_is_flagged_sometimes_with_many_tries(make_study):
     # The level is used, not merely kept: a rule that never fires would pass the test above.
     rng = np.random.default_rng(5)
     space = Space(learning_rate=LogUniform(1e-4, 1e-1))
-    studies = (make_study(space, rng.random((30, 1)), lambda p: rng.standard_normal()) for _ in range(600))
+    studies = (make_study(space, rng.random((30, 1)), lambda p: rng.standard_normal()) for _ in range(400))
     flagged = [bool(boundary_flags(study, "valid_error")) for study in studies]
     assert 0.01 <= np.mean(flagged) <= LEVEL + _rate(flagged)[1]
 
@@ -50,18 +50,18 @@ def test_a_monotone_objective_is_flagged_at_its_end(make_study, halton, trials, 
         return (1 if edge == "low" else -1) * domain.to_unit(params[name]) + 0.03 * rng.standard_normal()
 
     found = []
-    for seed in range(25):
+    for seed in range(15):
         flags = boundary_flags(make_study(SPACE, halton(trials, 4, seed), objective), "valid_error")
         found.append((name, edge) in [(f.hyperparameter, f.edge) for f in flags])
         assert not any((f.hyperparameter, f.edge) == (name, "high" if edge == "low" else "low") for f in flags)
-    assert np.mean(found) >= 0.95
+    assert np.mean(found) >= 0.9
 
 
 @pytest.mark.parametrize("optimum", [0.3, 0.5, 0.7])
 @pytest.mark.parametrize("trials", [10, 24, 100])
 def test_an_optimum_inside_is_not_flagged(make_study, halton, optimum, trials):
     domain = SPACE.domains["learning_rate"]
-    for seed in range(25):
+    for seed in range(15):
         study = make_study(SPACE, halton(trials, 4, seed), lambda p: abs(domain.to_unit(p["learning_rate"]) - optimum))
         assert "learning_rate" not in [f.hyperparameter for f in boundary_flags(study, "valid_error")]
 
@@ -158,7 +158,7 @@ def test_no_stability_limit_where_a_trial_beyond_the_threshold_trained(make_stud
 def test_trials_infeasible_at_random_rarely_suggest_a_stability_limit(make_study, halton):
     rng = np.random.default_rng(2)
     flagged = []
-    for seed in range(300):
+    for seed in range(150):
         study = make_study(SPACE, halton(32, 4, seed), lambda p: None if rng.random() < 0.4 else 1 - _unit(p))
         flagged.append(any(flag.stability for flag in boundary_flags(study, "valid_error")))
     rate, slack = _rate(flagged)

@@ -77,8 +77,8 @@ def test_a_product_that_separates_better_is_proposed_as_parameter(make_study, ha
 def test_infeasibility_at_random_is_rarely_explained(make_study, halton):
     rng = np.random.default_rng(4)
     found = [separator(make_study(SPACE, halton(30, 4, seed), lambda p: None if rng.random() < 0.4 else rng.random()),
-                       "valid_error") is not None for seed in range(300)]
-    assert np.mean(found) <= LEVEL + 3 * math.sqrt(LEVEL * (1 - LEVEL) / 300)
+                       "valid_error") is not None for seed in range(150)]
+    assert np.mean(found) <= LEVEL + 3 * math.sqrt(LEVEL * (1 - LEVEL) / 150)
 
 
 def test_few_infeasible_trials_are_a_note_and_none_is_good(make_study, halton):
