@@ -42,7 +42,7 @@ def max_pool2d_backward(x: Array, y: Array, dy: Array, dx: Array, window: int, s
     first = windows.reshape(n, oh, ow, r * s, c).argmax(axis=3)
     is_first = first[:, :, :, None] == np.arange(r * s)[:, None]
     dx[...] = 0
-    add_windows(dx, (is_first * dy[:, :, :, None]).reshape(windows.shape), stride)
+    add_windows(dx, np.where(is_first, dy[:, :, :, None], 0).reshape(windows.shape), stride)  # 0 * inf would be NaN
 
 
 def global_avg_pool_forward(x: Array, y: Array) -> None:
