@@ -31,6 +31,7 @@ from refplay.study.record import Curve, State, Study, TrialRecord
 
 BUCKETS = 500  # of a drawn curve: one for each pixel or two of the picture
 DENSE = 150  # points from which a curve is noise to the eye, and its running median is drawn on top of it
+SPIKE = 3.0  # times the typical maximum of a trial: values above it do not stretch the axis
 MANY = 100_000  # buckets of all thin curves together, so that a study of a thousand trials draws in seconds
 
 
@@ -38,8 +39,9 @@ def training_curves(study: Study, metric: str = "valid_error") -> Figure:
     """Plot `metric` and its counterpart on the training set against the step, for every trial of `study`.
 
     The best three trials are coloured and named with their hyperparameters; the others are thin and grey, infeasible
-    ones thin and red. Axes fit the complete trials (a diverging one leaves the picture) and are logarithmic where the
-    values spread over more than a factor of ten. Over a curve of many points a thick line shows its running median.
+    ones thin and red. Axes fit the complete trials (a diverging one leaves the picture, as does a spike) and are
+    logarithmic where the values spread over more than a factor of ten. Over a curve of many points a thick line shows
+    its running median.
     """
     panels = _panels(study, metric)
     best = study.ranked(metric)[:TOP]
@@ -113,22 +115,27 @@ def _draw_panel(ax: Axes, study: Study, name: str, best: Sequence[TrialRecord]) 
     complete = [trial for trial in study.trials if trial.feasible and len(_curve(trial, name).values)]
     shown = quantity(name, [lowest.value for trial in complete if (lowest := trial.best(name))])
     numbers = {trial.number for trial in best}
-    others = [trial for trial in complete if trial.number not in numbers]
-    broken = [trial for trial in study.trials if trial.state is State.INFEASIBLE]
-    heights = [np.empty(0)]
     buckets = min(BUCKETS, max(50, MANY // max(1, len(study.trials))))
-    for trials, colour, key in ((others, GREY, "others"), (broken, RED, "infeasible")):
-        lines = [_points(trial, name, shown.factor, buckets) for trial in trials]
-        heights += [line[:, 1] for line in lines] if trials is others else []
+    others = [_points(trial, name, shown.factor, buckets) for trial in complete if trial.number not in numbers]
+    broken = [_points(trial, name, shown.factor, buckets) for trial in study.trials if trial.state is State.INFEASIBLE]
+    winners = [_points(trial, name, shown.factor, BUCKETS) for trial in best]
+    for lines, colour, key in ((others, GREY, "others"), (broken, RED, "infeasible")):
         ax.add_collection(LineCollection(lines, colors=colour, linewidths=0.7, alpha=0.45, gid=key), autolim=False)
-    for place, trial in reversed(list(enumerate(best))):
-        points = _points(trial, name, shown.factor, BUCKETS)
-        heights.append(points[:, 1])
-        _draw_best(ax, points, _curve(trial, name), shown.factor, BEST_COLOURS[place])
-    scale_objective(ax, np.concatenate(heights))
+    for trial, points, colour in reversed(list(zip(best, winners, BEST_COLOURS, strict=False))):
+        _draw_best(ax, points, _curve(trial, name), shown.factor, colour)
+    scale_objective(ax, _to_fit([line[:, 1] for line in winners], [line[:, 1] for line in others]))
     label_axes(ax, None, shown.label)
     if not complete:
         say_empty(ax, f"no complete trial reported {name}")
+
+
+def _to_fit(winners: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the values that the axis must show: all of the best trials, those of the others but for spikes."""
+    values = np.concatenate([*others, np.empty(0)])
+    finite = [line[np.isfinite(line)] for line in others]
+    typical = float(np.median([line.max() for line in finite if line.size] or [0.0]))
+    # A trial that exploded and came back would flatten all others.
+    return np.concatenate([values[values <= SPIKE * typical] if typical > 0 else values, *winners])
 
 
 def _draw_best(ax: Axes, points: np.ndarray, curve: Curve, factor: float, colour: str) -> None:

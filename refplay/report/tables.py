@@ -45,8 +45,8 @@ def spread_text(spread: Spread, shown: Quantity) -> str:
     if not spread.n:
         return "–"
     if spread.n < 2:
-        return f"{measured(spread.mean, shown)} (1 rerun)"
-    return f"{shown.factor * spread.mean:.3g} ± {shown.factor * spread.sd:.2g}{shown.unit} ({spread.n} reruns)"
+        return f"{measured(spread.mean, shown)} (n=1)"
+    return f"{shown.factor * spread.mean:.3g} ± {shown.factor * spread.sd:.2g}{shown.unit} (n={spread.n})"
 
 
 def short_name(study: Study, round: Round) -> str:
@@ -99,13 +99,18 @@ def studies_table(round: Round) -> Table:
     for study in round.studies:
         best = next(iter(study.ranked(round.plan.metric)), None)
         reached = best.best(round.plan.metric) if best else None
-        states = [trial.state for trial in study.trials]
-        rows.append((short_name(study, round), str(len(states)), str(states.count(State.INFEASIBLE)),
-                     str(states.count(State.FAILED)), measured(reached.value if reached else None, shown),
-                     f"#{best.number}" if best else "–", str(reached.step) if reached else "–",
+        rows.append((short_name(study, round), _counts(study),
+                     f"{measured(reached.value, shown)} (#{best.number})" if best and reached else "–",
+                     str(reached.step) if reached else "–",
                      spread_text(trial_variance(study, round.plan.metric), shown)))
-    head = ("study", "trials", "infeasible", "failed", f"best {shown.words}", "trial", "at step", "reruns of the best")
-    return Table(head, rows)
+    return Table(("study", "trials", f"best {shown.words} (trial)", "at step", "reruns of the best"), rows)
+
+
+def _counts(study: Study) -> str:
+    """Return the number of trials, and of those that did not complete."""
+    states = [trial.state for trial in study.trials]
+    rest = [f"{n} {state}" for state in State if state is not State.COMPLETE and (n := states.count(state))]
+    return ", ".join([str(len(states)), *rest])
 
 
 def best_table(study: Study, round: Round, most: int = 5) -> Table:
@@ -155,6 +160,6 @@ def decision_table(decision: Decision, round: Round) -> Table:
             ("difference (candidate − baseline)", difference_text(decision.difference, shown)),
             ("95% interval of the difference", f"{low.removesuffix(' percentage points')} to {high}"),
             ("improvement required", required)]
-    rows += [(shorter(name, round), f"{shown.factor * mean:.3g} ± {shown.factor * sd:.2g}{shown.unit} ({n} reruns)")
+    rows += [(shorter(name, round), f"{shown.factor * mean:.3g} ± {shown.factor * sd:.2g}{shown.unit} (n={n})")
              for name, mean, sd, n in decision.others]
-    return Table(("", f"{shown.words} over the reruns"), rows)
+    return Table(("", f"{shown.words} over n reruns"), rows)

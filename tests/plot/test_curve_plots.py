@@ -61,6 +61,17 @@ def test_a_diverging_trial_does_not_stretch_the_axis():
     assert ax.get_ylim()[1] < 70
 
 
+def test_a_spike_of_another_trial_does_not_stretch_the_axis_but_one_of_the_best_does():
+    calm = [constant(i, values=(0.6 + 0.01 * i, 0.3), train_loss=[2.0 + 0.1 * i, 1.0]) for i in range(5)]
+    wild = constant(5, values=(0.9, 0.9), train_loss=[1e13, 2.0])
+    study = Study("s", {}, Space(x=Uniform(0, 1)), (*calm, wild))
+    ax = training_curves(study).axes[1]
+    assert 2.4 < ax.get_ylim()[1] < 10
+    assert ax.get_ylim()[0] < 1
+    best = constant(6, values=(0.9, 0.1), train_loss=[1e13, 2.0])
+    assert training_curves(Study("s", {}, study.space, (*calm, best))).axes[1].get_ylim()[1] > 1e13
+
+
 def test_the_training_loss_stands_in_where_no_training_error_was_reported():
     study = Study("s", {}, Space(x=Uniform(0, 1)), (constant(0, train_loss=[2.0, 1.0, 0.5]),))
     figure = training_curves(study)

@@ -1,6 +1,7 @@
 """Bootstrap boxes, best-step histogram and isolation plots hold the numbers of the analysis, and of the trials."""
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -130,6 +131,15 @@ def test_a_round_has_all_its_plots_without_being_asked(round_):
         assert [h for kind, s, h in kinds if (kind, s) == ("axis", short)] == [d.name for d in study.space.dimensions]
         rest = [kind for kind, s, _ in kinds if s == short and kind != "axis"]
         assert rest == ["curves", "best-steps", "bootstrap", "gradient-norm", "gradient-histogram"]
+
+
+def test_plots_drawn_in_threads_are_the_same_pictures(round_):
+    def draw(_):
+        return [png(picture.figure) for picture in study_pictures(round_.studies[0])]
+
+    alone = draw(0)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pictures == alone for pictures in pool.map(draw, range(4)))
 
 
 def test_every_figure_has_title_labels_and_description(round_):

@@ -105,8 +105,10 @@ def test_the_sections_follow_the_loop(page):
 def test_the_numbers_of_the_round_are_on_the_page(page, round_):
     for expected in (round_.plan.goal, "width=128", "0.001 to 1, log", "0 to 0.999, log of 1 − value", "none, layer",
                      # The best of nesterov has 4.1%, its reruns 0.2, 0.4 and 0.6 points more: mean 4.5, deviation 0.2.
-                     "4.1%", "2.3%", "4.5 ± 0.2% (3 reruns)", "2.7 ± 0.2% (3 reruns)", "−1.8 percentage points",
-                     "train_loss is nan at step 60", "cd /work && refplay quickstart", "abc123", "runs.db", "2.37%"):
+                     "4.1%", "2.3%", "4.5 ± 0.2% (n=3)", "2.7 ± 0.2% (n=3)", "−1.8 percentage points",
+                     "8, 1 infeasible",
+                     "4.1% (#4)", "train_loss is nan at step 60", "cd /work && refplay quickstart", "abc123",
+                     "runs.db", "2.37%"):
         assert expected in page.text, expected
     assert "Decision: adopt" in page.text
 

@@ -22,7 +22,7 @@ def printed(round_, findings, decision, width=100, **more):
 def test_goal_results_findings_and_decision_are_printed(round_):
     findings, decision = learn(round_), compare(round_)
     text = " ".join(printed(round_, findings, decision, 400, test=0.0237).split())
-    for expected in (round_.plan.goal, "4.1%", "2.3%", "4.5 ± 0.2% (3 reruns)", "decision: adopt", decision.reason,
+    for expected in (round_.plan.goal, "4.1%", "2.3%", "4.5 ± 0.2% (n=3)", "decision: adopt", decision.reason,
                      "2.37%"):
         assert expected in text, expected
     for finding in findings:
