@@ -24,6 +24,16 @@ def test_every_hyperparameter_changes_the_model(family: str, change: dict[str, A
     assert FAMILIES[family](IMAGE, 10, **change) != FAMILIES[family](IMAGE, 10)
 
 
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_dropout_is_there_at_its_rate_or_not_at_all(family: str) -> None:
+    def rates(**change: Any) -> set[float]:
+        layers = [layer for _, layer, _ in FAMILIES[family](IMAGE, 10, **change).places()]
+        return {layer.rate for layer in layers if isinstance(layer, Dropout)}
+
+    assert rates() == set()
+    assert rates(dropout=0.2) == {0.2}
+
+
 @pytest.mark.parametrize(
     ("family", "change", "message"),
     [

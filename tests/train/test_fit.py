@@ -81,6 +81,7 @@ def test_the_steps_are_those_of_pytorch(digits: Dataset, numpy_kernels: Backend)
 
 def test_decoupled_decay_is_that_of_adamw(digits: Dataset, numpy_kernels: Backend) -> None:
     network = Network(mlp(IMAGE, 10, depth=1, width=16), numpy_kernels, seed=1, dtype="float64")
+    network.theta += 0.1 * generator(2).standard_normal(network.theta.shape)  # biases that a wrong decay would move
     p = {name: torch.tensor(view.copy(), requires_grad=True) for name, view in network.named(network.theta).items()}
     groups = [{"params": [p["1.dense.w"], p["3.dense.w"]]}, {"params": [p["1.dense.b"], p["3.dense.b"]],
                                                            "weight_decay": 0.0}]  # fmt: skip
@@ -125,6 +126,21 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(digits: Dataset,
     for first, same, other in zip(*runs, strict=True):
         assert np.array_equal(first, same)
         assert not np.array_equal(first, other)
+
+
+def test_each_step_and_each_seed_draws_its_own_dropout_masks(numpy_kernels: Backend) -> None:
+    """All examples are the same and the learning rate is 0: nothing but the masks can change the loss."""
+    same = Split(np.full((16, 4), 0.7, np.float32), np.ones(16, np.int64))
+    data = Dataset("same", same, same, same, 2)
+
+    def losses(seed: int, dropout: float) -> set[float]:
+        network = Network(mlp((4,), 2, width=32, dropout=dropout), numpy_kernels, seed=0)
+        training = short(rule="sgd", hyperparameters={}, schedule=constant(0.0), batch_size=8, steps=5, weight_decay=0)
+        return set(fit(network, data, training, seed=seed).curves["train_loss"].values)
+
+    assert len(losses(1, dropout=0.0)) == 1
+    assert len(losses(1, dropout=0.5)) == 10  # 5 steps and 5 of warmup
+    assert not losses(1, dropout=0.5) & losses(2, dropout=0.5)
 
 
 def test_every_step_and_every_evaluation_is_reported_once(digits: Dataset, numpy_kernels: Backend) -> None:

@@ -16,7 +16,16 @@ from refplay.errors import InputError
 from refplay.kernels import Backend
 from refplay.nn import Network, mlp, resnet
 from refplay.optim import RULES, cosine
-from refplay.train import Result, Training, best_checkpoint, evaluate, fit, list_checkpoints, load_weights
+from refplay.train import (
+    Result,
+    Training,
+    best_checkpoint,
+    evaluate,
+    fit,
+    list_checkpoints,
+    load_weights,
+    read_checkpoint,
+)
 
 IMAGE = (8, 8, 1)
 RATES = {"sgd": 0.3, "momentum": 0.05, "nesterov": 0.05, "rmsprop": 0.01, "adam": 0.01, "nadam": 0.01}
@@ -171,7 +180,9 @@ def test_the_best_checkpoint_gives_back_its_validation_error(
     for checkpoint in list_checkpoints(tmp_path):
         network = start(numpy_kernels, seed=9)
         load_weights(network, checkpoint.path)
-        assert evaluate(network, digits.valid).error == checkpoint.metric
+        found = evaluate(network, digits.valid)
+        assert found.error == checkpoint.metric
+        assert found.loss == read_checkpoint(checkpoint.path)["history.valid_loss"][-1]  # of the average, to the bit
     other = Network(mlp(IMAGE, 10, width=5), numpy_kernels, seed=0)
     with pytest.raises(InputError, match="build the model that it was trained with"):
         load_weights(other, best.path)
