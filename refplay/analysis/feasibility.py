@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from refplay.analysis.axes import finished, ordered, position, shift_probability
-from refplay.analysis.boundary import best_count
+from refplay.analysis.boundary import best_count, boundary_flags
 from refplay.analysis.finding import Finding
 from refplay.analysis.wording import count, percent, show
 from refplay.search.space import Choice, Dimension
@@ -167,20 +167,21 @@ def _infeasible(study: Study, metric: str) -> list[Finding]:
                     "split": split.split, "side": split.side, "excluded": split.excluded, "lost": split.lost}
         seen += f", and {_described(split)}"
     large = fraction >= LARGE
-    return [Finding("feasibility", study.name, "attention" if large else "note", seen + ".", numbers,
-                    _remedy(study, split, numbers) if large else "", SECTION, split.hyperparameter if split else "")]
+    action = _remedy(study, metric, split, numbers) if large else ""
+    return [Finding("feasibility", study.name, "attention" if large else "note", seen + ".", numbers, action, SECTION,
+                    split.hyperparameter if split else "")]
 
 
 def _described(split: Separator) -> str:
     if split.side == "option":
-        where = f"{split.hyperparameter}={show(split.split)} holds {split.excluded} of them"
+        where = f"have {split.hyperparameter}={show(split.split)}"
     else:
-        where = (f"{split.hyperparameter} separates them: {split.excluded} lie "
-                 f"{'above' if split.side == 'high' else 'below'} {show(split.split)}")
-    return f"{where}, with {count(split.lost, 'complete trial')} (area under the ROC curve {split.auc:.2f})"
+        where = f"lie {'above' if split.side == 'high' else 'below'} {show(split.split)}"
+    return (f"{split.hyperparameter} separates them: {split.excluded} {where}, where {count(split.lost, 'trial')} "
+            f"trained to the end (area under the ROC curve {split.auc:.2f})")
 
 
-def _remedy(study: Study, split: Separator | None, numbers: dict[str, Any]) -> str:
+def _remedy(study: Study, metric: str, split: Separator | None, numbers: dict[str, Any]) -> str:
     effective = effective_rate_auc(study)
     if effective is not None and effective >= max(split.auc if split else 0.5, 0.75) + 0.05:
         numbers["effective_rate_auc"] = effective
@@ -194,6 +195,9 @@ def _remedy(study: Study, split: Separator | None, numbers: dict[str, Any]) -> s
     if split.best_lost:
         return (f"One of the best trials lies on the infeasible side of {name} as well, so do not narrow it: stabilize "
                 "training (learning rate warmup, gradient clipping) or reparameterize the space.")
+    if any(flag.stability and flag.hyperparameter == name for flag in boundary_flags(study, metric)):
+        return (f"Do not narrow {name} yet: the best trials sit at this very limit, so first try to move it by "
+                "stabilizing training (finding on stability), and narrow the range only if that does not help.")
     if split.side == "option":
         return f"Leave {name}={show(split.split)} out of the next study, or give it a space of its own."
     limit = "upper" if split.side == "high" else "lower"

@@ -117,7 +117,7 @@ def _comparison(plan: str, name: str, table: list[Isolated], metric: str) -> Fin
                "trials": [row.trials for row in ordered],
                "numbers": [row.trial.number for row in ordered if row.trial is not None]}
     seen = (f"Best {metric} at each value of {name}, nuisance hyperparameters optimized away: "
-            + listed([f"{show(row.value)} {show(row.best)} (of {count(row.trials, 'trial')})" for row in ordered], 8)
+            + listed([f"{show(row.best)} at {show(row.value)} (of {count(row.trials, 'trial')})" for row in ordered], 8)
             + ".")
     action = ("Take the order as provisional: each is the luckiest of its trials. The reruns of the best trials decide."
               if len(table) > 1 else "There is nothing to compare with yet: run the other values.")

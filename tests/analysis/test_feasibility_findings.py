@@ -14,8 +14,7 @@ SPACE = Space(learning_rate=LogUniform(1e-4, 1e0), momentum=OneMinusLogUniform(1
 
 
 def test_the_separating_hyperparameter_and_its_split_are_found(make_study, halton):
-    study = make_study(SPACE, halton(30, 4, 0),
-                       lambda p: None if p["learning_rate"] > 0.03 else 0.03 / p["learning_rate"])
+    study = make_study(SPACE, halton(30, 4, 0), lambda p: None if p["learning_rate"] > 0.03 else 0.1 + p["dropout"])
     kept = max(t.params["learning_rate"] for t in study.trials if t.feasible)
     bad = sum(not t.feasible for t in study.trials)
     found = separator(study, "valid_error")
@@ -26,6 +25,13 @@ def test_the_separating_hyperparameter_and_its_split_are_found(make_study, halto
     assert finding.verdict == "attention"
     assert finding.numbers["fraction"] == infeasible_fraction(study) == bad / 30
     assert f"set the upper limit of learning_rate to {kept:.4g}" in finding.action
+
+
+def test_a_suspected_stability_limit_is_not_narrowed_away(make_study, halton):
+    study = make_study(SPACE, halton(30, 4, 0), lambda p: None if p["learning_rate"] > 0.03 else 1 / p["learning_rate"])
+    (finding,) = feasibility(study, "valid_error")
+    assert finding.hyperparameter == "learning_rate"
+    assert "Do not narrow learning_rate yet" in finding.action
 
 
 def test_the_area_is_that_of_scikit_learn(make_study, halton):
