@@ -15,6 +15,7 @@ from typing import Any
 
 from refplay.errors import InputError
 from refplay.study.checks import did_you_mean
+from refplay.study.plan import Plan
 
 Objective = str | Callable[[Any], object]
 
@@ -70,10 +71,16 @@ def resolve(reference: str, search_path: tuple[str, ...]) -> Callable[[Any], obj
     return function
 
 
-def importable(reference: str, search_path: tuple[str, ...]) -> str:
-    """Return "" if `reference` resolves in this process, else why not."""
+def readiness(objective: Objective, search_path: tuple[str, ...], plan: Plan) -> str:
+    """Return "" if this process can run `objective` for `plan`, else why not.
+
+    An objective may carry a function `prepare(plan)` as an attribute: called here, once a run, before anything is
+    stored, it may refuse the plan by an InputError, or compile what every worker then finds in a cache.
+    """
     try:
-        resolve(reference, search_path)
+        function = resolve(objective, search_path) if isinstance(objective, str) else objective
+        if prepare := getattr(function, "prepare", None):
+            prepare(plan)
     except InputError as error:
         return str(error)
     return ""

@@ -12,7 +12,8 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from typing import Any
 
 from refplay.errors import InputError
-from refplay.study.objective import Objective, die_with_parent, importable
+from refplay.study.objective import Objective, die_with_parent, readiness
+from refplay.study.plan import Plan
 
 # Read by the libraries when they are loaded. Several trials side by side use the cores better than several threads in
 # one, and the sums of a matrix product do not then depend on the number of cores.
@@ -99,8 +100,8 @@ class Pool:
     def __exit__(self, kind: object, *rest: object) -> None:
         self.close(at_once=kind is not None)
 
-    def check(self, objective: Objective, search_path: tuple[str, ...]) -> None:
-        """Raise InputError if the workers cannot find or load the objective; nothing has been written by then."""
+    def check(self, objective: Objective, search_path: tuple[str, ...], plan: Plan) -> None:
+        """Raise InputError if a worker cannot load the objective or it refuses the plan; nothing is written by then."""
         if not isinstance(objective, str) and isinstance(self._executor, ProcessPoolExecutor):
             try:
                 pickle.dumps(objective)
@@ -108,10 +109,7 @@ class Pool:
                 raise InputError(f"objective {objective!r} cannot be sent to worker processes ({error}); define it at "
                                  "the top of a module, or pass executor=ThreadPoolExecutor()") from None
         try:
-            if isinstance(objective, str):
-                problem = self._executor.submit(importable, objective, search_path).result()
-            else:
-                problem = "" if self._executor.submit(callable, objective).result() else "it is not callable there"
+            problem = self._executor.submit(readiness, objective, search_path, plan).result()
         except BrokenExecutor:
             raise InputError(f"objective {objective!r}: a worker process dies when it loads it; if it is in a script, "
                              "call run under `if __name__ == \"__main__\":`; if in a notebook, define it in a module "

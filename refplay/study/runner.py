@@ -76,7 +76,7 @@ def run(plan: Plan, objective: Objective | None = None, *, store: str | Path = "
         return finished
     search_path = (str(Path.cwd()), *([str(Path(folder).absolute())] if folder is not None else []))
     with Pool(executor, workers) as pool:
-        pool.check(to_send, search_path)
+        pool.check(to_send, search_path, plan)
         with _store(path) as opened:
             round_id = opened.create_round(plan, reference, trials)
             with closing(Claims(opened, round_id, plan.metric)) as claims:
