@@ -31,7 +31,7 @@ from refplay.study.record import Curve, State, Study, TrialRecord
 
 BUCKETS = 500  # of a drawn curve: one for each pixel or two of the picture
 DENSE = 150  # points from which a curve is noise to the eye, and its running median is drawn on top of it
-SPIKE = 3.0  # times the typical maximum of a trial: values above it do not stretch the axis
+SPIKE = 10.0  # times the typical maximum of a trial: values above it do not stretch the axis
 MANY = 100_000  # buckets of all thin curves together, so that a study of a thousand trials draws in seconds
 
 

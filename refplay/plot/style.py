@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from PIL import Image
 
@@ -61,13 +62,13 @@ def new_figure(title: str, subtitle: str, alt: str, *, height: float = 3.4, rows
 
     `alt` describes the figure to those who cannot see it; it becomes the figure's label (`Figure.get_label`).
     """
-    figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout=ConstrainedLayoutEngine(w_pad=0.08), facecolor="white")
     FigureCanvasAgg(figure)
     figure.set_label(alt)
     figure.suptitle("\n".join(textwrap.wrap(plain(title, 150), 56)), x=0.02, ha="left", fontsize=TITLE, weight="bold",
                     color=INK)
     axes = list(np.atleast_1d(figure.subplots(rows, 1, sharex=True)))
-    axes[0].set_title("\n".join(textwrap.wrap(plain(subtitle, 140), 68)), loc="left", fontsize=SMALL, color="#555555")
+    axes[0].set_title("\n".join(textwrap.wrap(plain(subtitle, 140), 64)), loc="left", fontsize=SMALL, color="#555555")
     for ax in axes:
         ax.tick_params(labelsize=9, colors=INK)
         ax.spines[["top", "right"]].set_visible(False)
