@@ -90,7 +90,7 @@ def build(arrays: dict[str, np.ndarray], origin: str, name: str, seed: int, whit
         raise InputError(f"the examples of {origin} differ in shape: {shapes}; bring them to one shape")
     classes = _count_classes(raw, origin)
     raw = _hold_out(raw, origin, seed)
-    train, valid, test = (_finish(raw[part], f"x_{part} of {origin}", white) for part in PARTS)
+    train, valid, test = (_finish(raw[part], white) for part in PARTS)
     return Dataset(name, train, valid, test, classes)
 
 
@@ -99,7 +99,19 @@ def _examples(x: np.ndarray, what: str) -> np.ndarray:
         raise InputError(f"{what} has dtype {x.dtype}; give uint8 (scaled to [0, 1]) or floats (kept)")
     if x.ndim not in (2, 3, 4) or 0 in x.shape[1:]:
         raise InputError(f"{what} has shape {list(x.shape)}; give [N, H, W, C], [N, H, W] or [N, D]")
-    return x[..., np.newaxis] if x.ndim == 3 else x
+    x = x[..., np.newaxis] if x.ndim == 3 else x
+    return x if x.dtype == np.uint8 else _finite(x, what)
+
+
+def _finite(x: np.ndarray, what: str) -> np.ndarray:
+    """Return floats as float32; checked before anything is split off, so that the index is that of the user's array."""
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite and is reported
+        single = x.astype(np.float32)
+    if not np.isfinite(single).all():
+        bad = np.argwhere(~np.isfinite(single))
+        raise InputError(f"{what}: {len(bad)} values are not finite in float32, the first is {x[tuple(bad[0])]} at "
+                         f"index {bad[0].tolist()}; remove or replace them")
+    return single
 
 
 def _labels(y: np.ndarray, what: str) -> np.ndarray:
@@ -154,13 +166,7 @@ def _hold_out(raw: dict[str, Split], origin: str, seed: int) -> dict[str, Split]
                   for part, piece in zip(("train", *missing), pieces, strict=True)}
 
 
-def _finish(split: Split, what: str, white: int) -> Split:
+def _finish(split: Split, white: int) -> Split:
     if split.x.dtype == np.uint8:
         return Split(np.divide(split.x, np.float32(white), dtype=np.float32, order="C"), split.y)
-    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite and is reported below
-        x = np.ascontiguousarray(split.x, dtype=np.float32)
-    if not np.isfinite(x).all():
-        bad = np.argwhere(~np.isfinite(x))
-        raise InputError(f"{what}: {len(bad)} values are not finite in float32, the first is "
-                         f"{split.x[tuple(bad[0])]} at index {bad[0].tolist()}; remove or replace them")
-    return Split(x, split.y)
+    return Split(np.ascontiguousarray(split.x), split.y)
