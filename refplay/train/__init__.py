@@ -1,7 +1,7 @@
 """Training: the loop, evaluation, checkpoints with retrospective selection, divergence."""
 
 from refplay.train.checkpoints import Checkpoint, best_checkpoint, latest_checkpoint, list_checkpoints, read_checkpoint
-from refplay.train.divergence import Diverged, check_divergence
+from refplay.train.divergence import Diverged, check_divergence, check_recovery
 from refplay.train.evaluation import Evaluation, evaluate
 from refplay.train.loop import Report, Result, fit, load_weights
 from refplay.train.progress import Curve
@@ -17,6 +17,7 @@ __all__ = [
     "Training",
     "best_checkpoint",
     "check_divergence",
+    "check_recovery",
     "evaluate",
     "fit",
     "latest_checkpoint",

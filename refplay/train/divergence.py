@@ -6,6 +6,7 @@ import math
 
 FACTOR = 10.0  # how far above its start a loss is "uncharacteristically high"
 PATIENCE = 10  # for how many steps in a row; shorter spikes may recover
+BLOWN_UP = 2.0  # how far above its start a loss has been when the network may be dead afterwards
 
 
 class Diverged(FloatingPointError):
@@ -49,3 +50,31 @@ def check_divergence(losses: list[float], norm: float, classes: int) -> None:
     if loss > limit and len(losses) > PATIENCE and min(losses[-PATIENCE:]) > limit:
         high = f"was above {limit:.4g} for {PATIENCE} steps"
         raise Diverged(step, f"the training loss {high}; it began at {losses[0]:.4g}")
+
+
+def check_recovery(losses: list[float], classes: int) -> None:
+    """Raise `Diverged` where a training blew up for a few steps and was dead from then on.
+
+    Too large a learning rate often throws a ReLU network, in less than ten steps, to where no unit is ever active: the
+    loss shoots up and falls back to log(classes), the uniform guess, for good. No value is NaN and no loss stays high,
+    but the training has diverged. It has, when its loss was once above twice the larger of the first loss and
+    log(classes), and its mean over the last tenth of the steps is not even 1% below log(classes).
+
+    Parameters
+    ----------
+    losses : list of float
+        Of all training batches, at the end of the training.
+    classes : int
+        Of the data.
+
+    >>> check_recovery([2.3, 1e4, 30.0] + [2.0] * 20, classes=10)
+    >>> check_recovery([2.3, 1e4, 30.0] + [2.302] * 20, classes=10)
+    Traceback (most recent call last):
+    refplay.train.divergence.Diverged: step 1: the training loss rose to 1e+04 and ended at 2.302, a uniform guess
+    """
+    guess, highest = math.log(classes), max(losses)
+    last = losses[-max(1, len(losses) // 10) :]
+    end = sum(last) / len(last)
+    if highest > BLOWN_UP * max(losses[0], guess) and end > 0.99 * guess:
+        raise Diverged(losses.index(highest),
+                       f"the training loss rose to {highest:.4g} and ended at {end:.4g}, a uniform guess")

@@ -15,7 +15,7 @@ from refplay.nn import Network
 from refplay.optim import RULES, add_l2_gradient, clip_by_norm, decay_weights, update_average
 from refplay.seeds import derive
 from refplay.train.checkpoints import latest_checkpoint, make_folder, read_checkpoint, save_checkpoint
-from refplay.train.divergence import Diverged, check_divergence
+from refplay.train.divergence import Diverged, check_divergence, check_recovery
 from refplay.train.evaluation import evaluate
 from refplay.train.progress import Curve, Progress, begin, evaluated_theta, pack, unpack
 from refplay.train.training import Training, check_fingerprint, fingerprint
@@ -76,7 +76,7 @@ def fit(
     Raises
     ------
     Diverged
-        NaN, infinity or a loss far above its start; see `check_divergence`.
+        NaN, infinity or a loss far above its start; see `check_divergence` and `check_recovery`.
     InputError
         A model or a batch size that does not fit the data, a batch size that does not fit the ghost size; checkpoints
         of another training; a full disk.
@@ -100,6 +100,7 @@ def fit(
                 if folder is not None:
                     arrays = pack(network, progress) | {"fingerprint": np.array(mark)}
                     save_checkpoint(folder, progress.step, progress.valid_error[-1], arrays, keep=keep)
+    check_recovery(progress.train_loss, data.classes)
     best = int(np.argmin(progress.valid_error))
     return Result(progress.curves(), progress.valid_step[best], progress.valid_error[best], evaluated)
 

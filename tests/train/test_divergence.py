@@ -9,8 +9,8 @@ import pytest
 from refplay.data import Dataset
 from refplay.kernels import Backend
 from refplay.nn import Network, mlp
-from refplay.optim import constant
-from refplay.train import Diverged, Training, check_divergence, fit
+from refplay.optim import constant, cosine
+from refplay.train import Diverged, Training, check_divergence, check_recovery, fit
 
 START, LIMIT = 3.0, 30.0  # ten times the first loss, as log(10) is less
 
@@ -66,3 +66,23 @@ def test_a_last_step_that_breaks_the_network_is_found_by_evaluation(digits: Data
 def test_it_travels_between_processes() -> None:
     error = pickle.loads(pickle.dumps(Diverged(7, "the training loss is nan")))
     assert (error.step, str(error)) == (7, "step 7: the training loss is nan")
+
+
+def test_a_network_that_dies_has_diverged() -> None:
+    """Both conditions are needed: a loss that shot up, and an end that is no better than a guess."""
+    guess = math.log(10)
+    check_recovery([START, 900.0] + [0.97 * guess] * 40, classes=10)  # recovered, if badly
+    check_recovery([START, 1.9 * START] + [guess] * 40, classes=10)  # never far above its start: slow, not dead
+    check_recovery([START] * 50, classes=10)
+    with pytest.raises(Diverged, match=r"^step 1: the training loss rose to 900 and ended at 2\.303, a uniform guess$"):
+        check_recovery([START, 900.0] + [guess] * 40, classes=10)
+    with pytest.raises(Diverged, match=r"^step 2: .* ended at 50"):
+        check_recovery([START, 2.0, 50.0], classes=10)
+
+
+def test_too_large_a_learning_rate_kills_a_relu_network(digits: Dataset, numpy_kernels: Backend) -> None:
+    """Nesterov at learning rate 1.9: the loss reaches 1e7 within ten steps, then every logit is constant."""
+    network = Network(mlp(digits.train.x.shape[1:], digits.classes, width=64), numpy_kernels, seed=0)
+    training = Training("nesterov", cosine(1.9, 100), steps=100, batch_size=64, hyperparameters={"momentum": 0.91})
+    with pytest.raises(Diverged, match=r"a uniform guess$"):
+        fit(network, digits, training, seed=0)
