@@ -17,7 +17,8 @@ from refplay.study.record import Round, Study
 from refplay.study.store import Launch, Store
 
 
-def launch(round: Round, store: str | Path, *, complexity: Complexity = "none") -> tuple[Launch, Decision | None] | None:
+def launch(round: Round, store: str | Path, *, complexity: Complexity = "none",
+           test_error: float | None = None) -> tuple[Launch, Decision | None] | None:
     """Decide whether the best study of `round` becomes the best configuration so far, and record the decision.
 
     The configuration to beat is that of the last adopted launch of another round of the same store and metric. Where
@@ -32,6 +33,8 @@ def launch(round: Round, store: str | Path, *, complexity: Complexity = "none") 
         Its store; the launch is added to it.
     complexity : "none", "some" or "much"
         What the candidate adds to the pipeline; see `refplay.analysis.adoption`.
+    test_error : float, optional
+        Of the chosen configuration, measured once and after everything else; kept with the evidence, decides nothing.
 
     Returns
     -------
@@ -52,9 +55,10 @@ def launch(round: Round, store: str | Path, *, complexity: Complexity = "none") 
         same = [was for was in opened.launches()
                 if (was.round, was.study, was.number, was.decision) == (round.plan.name, candidate.name, best.number, reason)]
         # Reporting twice on one round is one decision, not two.
+        evidence = (asdict(decision) if decision else {"metric": metric}) | {"test_error": test_error}
         recorded = same[-1] if same else opened.record_launch(
             round.plan.name, study=candidate.name, number=best.number, adopted=adopted, decision=reason,
-            evidence=asdict(decision) if decision else {"metric": metric})
+            evidence=evidence)
     return recorded, decision
 
 
