@@ -2,12 +2,18 @@
 
 import importlib.util
 import sys
+from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from refplay.search.space import LogUniform, Space
+from refplay.study.claims import Claims
 from refplay.study.plan import Plan
+from refplay.study.record import State
+from refplay.study.store import Store
+from refplay.study.trial import Outcome
 
 HERE = Path(__file__).parent
 
@@ -55,3 +61,32 @@ def results():
                 for study in round_.studies for t in (*study.trials, *study.reruns)}
 
     return of
+
+
+@pytest.fixture(scope="session")
+def make_outcome():
+    """What a worker hands back."""
+
+    def make(state=State.COMPLETE, curves=None, reason=""):
+        return Outcome(state, reason, curves or {"valid_error": ([1, 4], [0.5, 0.25])}, 1.5, False)
+
+    return make
+
+
+@pytest.fixture
+def plan(make_plan):
+    return make_plan()
+
+
+@pytest.fixture
+def filled(tmp_path, plan, make_outcome):
+    """A store with one round whose first study has a complete, an infeasible and a failed trial."""
+    path = tmp_path / "runs.db"
+    with Store(path, create=True) as store:
+        round_id = store.create_round(plan, "m:f", [spec.params() for spec in plan.studies()])
+        with closing(Claims(store, round_id, "valid_error")) as claims:
+            diverged, crashed = {"train_loss": ([3], [np.nan])}, {"train_loss": ([3], [0.5])}
+            claims.finish(claims.claim(), make_outcome())
+            claims.finish(claims.claim(), make_outcome(State.INFEASIBLE, diverged, "train_loss is nan"))
+            claims.finish(claims.claim(), make_outcome(State.FAILED, crashed, "Traceback"))
+    return path

@@ -102,7 +102,7 @@ def shallow(space):
     return not any(name.startswith("in_") for d in space.dimensions for name in d.name.split("."))
 
 
-@settings(max_examples=150, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(plans())
 def test_round_trip_is_exact(plan):
     again = parse_plan(dump_plan(plan))

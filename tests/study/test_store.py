@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import sqlite3
 import subprocess
 import sys
 import time
@@ -18,30 +17,6 @@ from refplay.study.claims import Claims
 from refplay.study.plan_toml import load_plan
 from refplay.study.record import State
 from refplay.study.store import Store
-from refplay.study.trial import Outcome
-
-
-def outcome(state=State.COMPLETE, curves=None, reason=""):
-    return Outcome(state, reason, curves or {"valid_error": ([1, 4], [0.5, 0.25])}, 1.5, False)
-
-
-@pytest.fixture
-def plan(make_plan):
-    return make_plan()
-
-
-@pytest.fixture
-def filled(tmp_path, plan):
-    """A store with one round whose first study has a complete, an infeasible and a failed trial."""
-    path = tmp_path / "runs.db"
-    with Store(path, create=True) as store:
-        round_id = store.create_round(plan, "m:f", [spec.params() for spec in plan.studies()])
-        with closing(Claims(store, round_id, "valid_error")) as claims:
-            claims.finish(claims.claim(), outcome())
-            diverged, crashed = {"train_loss": ([3], [np.nan])}, {"train_loss": ([3], [0.5])}
-            claims.finish(claims.claim(), outcome(State.INFEASIBLE, diverged, "train_loss is nan"))
-            claims.finish(claims.claim(), outcome(State.FAILED, crashed, "Traceback"))
-    return path
 
 
 def test_what_goes_in_comes_out(filled, plan):
@@ -64,13 +39,13 @@ def test_what_goes_in_comes_out(filled, plan):
     assert [trial.number for trial in slow.ranked("valid_error")] == [0]
 
 
-def test_special_values_survive(tmp_path, make_plan):
+def test_special_values_survive(tmp_path, make_plan, make_outcome):
     plan = make_plan(scientific={}, nuisance={}, fixed={"a": 0.1 + 0.2, "b": True, "c": 2**60, "d": 'é"\n'}, trials=1)
     values = [5e-324, -0.0, 1.7976931348623157e308, 0.1 + 0.2, np.inf]
     with Store(tmp_path / "runs.db", create=True) as store:
         round_id = store.create_round(plan, "m:f", [spec.params() for spec in plan.studies()])
         with closing(Claims(store, round_id, "m")) as claims:
-            claims.finish(claims.claim(), outcome(curves={"m": ([0, 1, 2, 2**40, 2**62], values)}))
+            claims.finish(claims.claim(), make_outcome(curves={"m": ([0, 1, 2, 2**40, 2**62], values)}))
         (trial,) = store.load_round(plan.name).studies[0].trials
     assert trial.params == plan.fixed
     assert type(trial.params["b"]) is bool
@@ -142,137 +117,27 @@ def test_trial_folders_stay_inside_whatever_the_names_are(tmp_path):
         assert folder.name == "3-rerun1"
 
 
-# Files that are no store
-
-
-def no_store(path):
-    path.unlink()
-
-
-def garbage(path):
-    path.write_bytes(b"this is a text, and longer than the header of a database: " * 30)
-
-
-def short_garbage(path):
-    path.write_bytes(b"x")
-
-
-def cut(path):
-    path.write_bytes(path.read_bytes()[:2 * 4096 + 100])
-
-
-def holes(path):
-    data = bytearray(path.read_bytes())
-    data[4096:] = b"\xff" * (len(data) - 4096)
-    path.write_bytes(data)
-
-
-def newer(path):
-    with closing(sqlite3.connect(path)) as db:
-        db.execute("PRAGMA user_version = 99")
-
-
-def another_program(path):
-    path.unlink()
-    with closing(sqlite3.connect(path)) as db:
-        db.execute("CREATE TABLE trials (id)")
-
-
-def a_folder(path):
-    path.unlink()
-    path.mkdir()
-
-
-@pytest.mark.parametrize(("harm", "message"), [
-    (garbage, "not a refplay store"), (short_garbage, "not a refplay store"), (cut, "damaged"), (holes, "damaged"),
-    (newer, "newer refplay (schema 99, this one knows 1); upgrade"), (another_program, "another program"),
-    (a_folder, "is a folder"), (no_store, "no store"),
-])
-@pytest.mark.parametrize("create", [False, True])
-def test_a_file_that_is_no_store_is_named_and_left_alone(filled, plan, harm, message, create):
-    harm(filled)
-    before = filled.read_bytes() if filled.is_file() else None
-    with pytest.raises(InputError) as caught, Store(filled, create=create and harm is not no_store) as store:
-        store.load_round(plan.name)
-    assert message in str(caught.value)
-    assert str(filled) in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert (filled.read_bytes() if filled.is_file() else None) == before
-
-
-def test_a_missing_folder_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"there is no folder .*nowhere; create it"):
-        Store(tmp_path / "nowhere" / "runs.db", create=True)
-
-
-def test_a_folder_that_cannot_be_written(tmp_path):
-    with pytest.raises(InputError, match=r"/proc/runs\.db cannot be opened"):
-        Store("/proc/runs.db", create=True)
-    blocked = tmp_path / "file"
-    blocked.write_text("")
-    with pytest.raises(InputError, match="there is no folder"):
-        Store(blocked / "runs.db", create=True)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind root")
-def test_permissions(filled, plan):
-    filled.parent.chmod(0o500)
-    filled.chmod(0o400)
-    try:
-        with pytest.raises(InputError, match=r"read-only|cannot be opened"), Store(filled) as store:
-            store.create_round(plan, "m:f", [])
-    finally:
-        filled.parent.chmod(0o700)
-
-
-def test_a_full_disk_leaves_the_store_readable(filled, plan):
-    with Store(filled) as store:
-        pages = store.rows("PRAGMA page_count")[0][0]
-        store.rows(f"PRAGMA max_page_count = {pages + 3}")
-        with closing(Claims(store, 1, "valid_error")) as claims:
-            big = outcome(curves={"valid_error": (list(range(9000)), [0.5] * 9000)})
-            claim = claims.claim()
-            with pytest.raises(InputError, match=r"disk is full.*resume"):
-                claims.finish(claim, big)
-            assert [s.finished for s in claims.standings()] == [3, 0]
-            store.rows("PRAGMA max_page_count = 100000")
-            claims.finish(claim, big)
-    with Store(filled) as store:
-        assert store.rows("PRAGMA integrity_check") == [("ok",)]
-        assert store.load_round(plan.name).studies[0].trials[claim.number].curves["valid_error"].steps.size == 9000
-
-
-def test_an_unknown_round_is_named_with_the_nearest(filled):
-    message = "no round 'slow-or-fsat'; did you mean 'slow-or-fast'"
-    with Store(filled) as store, pytest.raises(InputError, match=message):
-        store.load_round("slow-or-fsat")
-
-
 # Several at once
 
 
-def _work(path, started):
+def _work(path, make_outcome, started, shares):
     """Claim and finish trials until none is left; the value of a curve tells which trial it is of."""
     mine = []
-    with Store(path, create=True) as store, closing(Claims(store, 1, "valid_error")) as claims:
+    with Store(path) as store, closing(Claims(store, 1, "valid_error")) as claims:
         started.wait()
         while claim := claims.claim():
-            claims.finish(claim, outcome(curves={"valid_error": ([0], [float(claim.id)])}))
+            claims.finish(claim, make_outcome(curves={"valid_error": ([0], [float(claim.id)])}))
             mine.append(claim.id)
-    return mine
+    shares.put(mine)
 
 
-def _work_into(path, started, results):
-    results.put(_work(path, started))
-
-
-def test_four_processes_share_the_trials_of_a_round(tmp_path, make_plan):
+def test_four_processes_share_the_trials_of_a_round(tmp_path, make_plan, make_outcome):
     path, plan = tmp_path / "runs.db", make_plan(trials=100)
     with Store(path, create=True) as store:
         store.create_round(plan, "m:f", [spec.params() for spec in plan.studies()])
     context = get_context("fork")  # this file is not importable by name
     started, results = context.Barrier(4), context.Queue()
-    workers = [context.Process(target=_work_into, args=(path, started, results)) for _ in range(4)]
+    workers = [context.Process(target=_work, args=(path, make_outcome, started, results)) for _ in range(4)]
     for worker in workers:
         worker.start()
     shares = [results.get(timeout=60) for _ in workers]
@@ -296,7 +161,7 @@ def test_processes_that_create_one_store_at_the_same_time(tmp_path):
     assert [run.communicate(timeout=60)[0].strip() for run in runs] == [b"0"] * 4
 
 
-def test_claims_of_the_living_are_theirs_and_those_of_the_dead_go_on(filled):
+def test_claims_of_the_living_are_theirs_and_those_of_the_dead_go_on(filled, make_outcome):
     with Store(filled) as store, Store(filled) as other_store:
         ours, theirs = Claims(store, 1, "valid_error"), Claims(other_store, 1, "valid_error")
         claim = theirs.claim()
@@ -306,7 +171,7 @@ def test_claims_of_the_living_are_theirs_and_those_of_the_dead_go_on(filled):
         ours.take_over()
         assert ours.claim().number == claim.number
         # The dead one turns out to be a late one: what it brings is no longer wanted.
-        theirs.finish(claim, outcome(curves={"valid_error": ([0], [99.0])}))
+        theirs.finish(claim, make_outcome(curves={"valid_error": ([0], [99.0])}))
         assert store.load_round("slow-or-fast").studies[0].trials[claim.number].state is State.RUNNING
         ours.close()
     assert [path.name for path in filled.parent.iterdir()] == ["runs.db"]
