@@ -138,7 +138,7 @@ def _verdict(candidate: Study, baseline: Study, metric: str, difference: float, 
         return "adopt", f"{gap}, beyond the variation between seeds{earned} ({interval})."
     if difference >= 0:
         return "keep", f"{gap}: no improvement ({interval})."
-    if difference - half > -required or half == 0:
+    if difference - half > -required:
         return "keep", f"{gap}, less than the {show(required)} that its complexity must earn ({interval})."
     doubt = f", and its complexity must earn {show(required)}" if required else ""
     return "undecided", f"{gap}, which the variation between seeds alone could explain ({interval}){doubt}."

@@ -14,7 +14,8 @@ The rule, per dimension and edge, on the unit axis of the domain, over the trial
 
 The edge is a suspected stability limit instead when, at the same level, the outermost trials are infeasible without
 exception (probability that as many would be so if the infeasible ones were spread at random) and the best complete
-trials sit at the end of what remains, by the two conditions above on the axis cut off at the last complete trial.
+trials sit at the end of what remains: by the rank test, and more than half of the k in the outer fifth of the complete
+trials.
 """
 
 from __future__ import annotations
@@ -101,9 +102,9 @@ def _flag(scored: list[tuple[TrialRecord, float]], done: list[TrialRecord], dime
     beyond = int((infeasible > limit).sum())
     chance = math.comb(len(infeasible), beyond) / math.comb(len(infeasible) + len(complete), beyond)
     stability = beyond > 0 and _at_most(chance, level)
-    inside = complete if stability else sampled
-    start = (1 - OUTER) * limit if stability else 1 - max(OUTER, end_cell(dimension))
-    start = min(start, float(np.quantile(inside, 1 - OUTER)))
+    start = float(np.quantile(complete if stability else sampled, 1 - OUTER))
+    if not stability:
+        start = min(start, 1 - max(OUTER, end_cell(dimension)))
     at_edge = int((complete[:k] >= start - 1e-12).sum())  # rounding of from_unit and back: a few 1e-16
     if 2 * at_edge <= k:
         return None

@@ -10,7 +10,7 @@ put there (binomial test with probability 1/4, level 0.05).
 
 The section "Examining the training curves" adds two questions, asked of the best few trials by their smoothed curves:
 does the last fifth of training still improve on the fifth before it, beyond noise; and was the curve within noise of
-its lowest long before the end (before half of training)?
+its lowest long before the end (before half of training, and most best checkpoints not in the last 25%)?
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def steps(study: Study, metric: str) -> list[Finding]:
         return [Finding("steps", study.name, "attention", seen, numbers,
                         "Training longer may help: repeat the study with more steps (twice as many, say) and re-tune "
                         f"the learning rate decay. Where that costs too much, see \"{BOUND_SECTION}\".", SECTION)]
-    if numbers["settled"] is not None and numbers["settled"] <= 0.5 and not any(improving):
+    if settled and numbers["settled"] <= 0.5 and not any(improving) and 2 * late <= len(better):
         return [Finding("steps", study.name, "note", seen, numbers,
                         "Training is not compute-bound here: fewer steps would show the same and buy more trials.",
                         SECTION)]

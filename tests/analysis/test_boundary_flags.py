@@ -66,6 +66,15 @@ def test_an_optimum_inside_is_not_flagged(make_study, halton, optimum, trials):
         assert "learning_rate" not in [f.hyperparameter for f in boundary_flags(study, "valid_error")]
 
 
+@pytest.mark.parametrize("optimum", [0.23, 0.77])
+def test_an_optimum_near_the_edge_but_not_at_it_is_not_flagged(make_study, halton, optimum):
+    # With 100 trials the best 8 lie within 0.04 of the optimum: off-centre without doubt, and yet inside.
+    domain = SPACE.domains["learning_rate"]
+    for seed in range(15):
+        study = make_study(SPACE, halton(100, 4, seed), lambda p: abs(domain.to_unit(p["learning_rate"]) - optimum))
+        assert "learning_rate" not in [f.hyperparameter for f in boundary_flags(study, "valid_error")]
+
+
 def test_the_finding_proposes_a_range_in_numbers(make_study, halton):
     study = make_study(SPACE, halton(24, 4, 0), lambda p: -p["learning_rate"])
     (finding,) = boundary(study, "valid_error")

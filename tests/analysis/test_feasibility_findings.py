@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from refplay.analysis.feasibility import LEVEL, effective_rate_auc, feasibility, infeasible_fraction, separator
-from refplay.search.space import Choice, LogUniform, OneMinusLogUniform, Space, Uniform
+from refplay.search.space import Choice, Integer, LogUniform, OneMinusLogUniform, Space, Uniform
 from refplay.study.record import State, Study
 
 SPACE = Space(learning_rate=LogUniform(1e-4, 1e0), momentum=OneMinusLogUniform(1e-3, 1.0), dropout=Uniform(0.0, 0.5),
@@ -38,13 +38,15 @@ def test_the_area_is_that_of_scikit_learn(make_study, halton):
     from sklearn.metrics import roc_auc_score
 
     rng = np.random.default_rng(3)
-    study = make_study(SPACE, halton(40, 4, 1),
+    noisy = make_study(SPACE, halton(40, 4, 1),
                        lambda p: None if math.log10(p["learning_rate"]) + rng.standard_normal() > -2 else 0.1)
-    labels = [t.state is State.INFEASIBLE for t in study.trials]
-    found = separator(study, "valid_error")
-    assert found.hyperparameter == "learning_rate"
-    rates = [t.params["learning_rate"] for t in study.trials]
-    assert found.auc == pytest.approx(roc_auc_score(labels, rates), rel=1e-12)
+    tied = make_study(Space(depth=Integer(1, 4)), halton(40, 1, 1),
+                      lambda p: None if p["depth"] + rng.standard_normal() > 2.5 else 0.1)
+    for study, name in ((noisy, "learning_rate"), (tied, "depth")):
+        found = separator(study, "valid_error")
+        labels = [t.state is State.INFEASIBLE for t in study.trials]
+        assert found.hyperparameter == name
+        assert found.auc == pytest.approx(roc_auc_score(labels, [t.params[name] for t in study.trials]), rel=1e-12)
 
 
 def test_a_low_side_and_an_option_are_found_too(make_study, halton):

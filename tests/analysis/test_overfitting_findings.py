@@ -46,6 +46,14 @@ def test_counts_of_a_small_validation_set_are_rarely_called_overfitting(make_tri
     assert np.mean(found) <= LEVEL + 3 * math.sqrt(LEVEL * (1 - LEVEL) / runs)
 
 
+def test_one_more_wrong_example_at_the_end_is_not_overfitting(make_trial):
+    # 3 wrong of 300 in all but the last evaluations, then 4: the scatter of the curve is nearly zero, and yet...
+    counts = np.array([30, 9, 5, *[3] * 13, *[4] * 4])
+    assert overfits(make_trial(0, {}, None, curves={"valid_error": counts / 300}), "valid_error") is None
+    counts[-4:] = 9
+    assert overfits(make_trial(0, {}, None, curves={"valid_error": counts / 300}), "valid_error") is not None
+
+
 @pytest.mark.parametrize("m", [20, 40, 100])
 def test_a_rise_of_many_noise_deviations_is_found(make_trial, m):
     rng = np.random.default_rng(m)

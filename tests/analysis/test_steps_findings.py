@@ -51,6 +51,13 @@ def test_best_steps_in_the_last_quarter_mean_train_longer(make_trial):
     assert "re-tune" in finding.action
 
 
+def test_three_late_ones_of_four_are_within_chance(make_trial):
+    # P(Binomial(4, 1/4) >= 3) = 13 / 256 = 0.051
+    curves = [_lowest_at(f, 0.1 + 0.01 * i) for i, f in enumerate((0.9, 0.4, 0.8, 1.0))]
+    (finding,) = steps(_study(make_trial, curves), "valid_error")
+    assert (finding.verdict, finding.numbers["late"]) == ("good", 3)
+
+
 def test_slow_trials_of_the_worse_half_do_not_ask_for_more_steps(make_trial):
     curves = [_lowest_at(0.4, 0.1 + 0.01 * i) for i in range(6)] + [np.linspace(0.9, 0.6, 40)] * 6
     (finding,) = steps(_study(make_trial, curves), "valid_error")
