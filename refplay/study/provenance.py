@@ -9,7 +9,7 @@ import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +35,11 @@ def provenance() -> Provenance:
     patch += "".join(f"# untracked: {name}\n" for name in untracked.splitlines())
     if len(patch) > _LONGEST_DIFF:
         patch = patch[:_LONGEST_DIFF] + "\n# cut here: the changes are longer than this\n"
-    return Provenance(now(), command, version("refplay"), revision, patch)
+    try:
+        installed = version("refplay")
+    except PackageNotFoundError:  # imported from a folder
+        installed = "not installed"
+    return Provenance(now(), command, installed, revision, patch)
 
 
 def now() -> str:
