@@ -72,4 +72,5 @@ def _report_path(store: Path, name: str) -> Path:
 def _check_metric(done: Round, metric: str) -> None:
     reported = sorted({name for study in done.studies for trial in study.trials for name in trial.curves})
     if metric not in reported:
-        raise InputError(f"no trial of {done.plan.name!r} reported {metric!r}; it has: {', '.join(reported) or 'nothing'}")
+        raise InputError(f"no trial of {done.plan.name!r} reported {metric!r}; "
+                         f"there is: {', '.join(reported) or 'nothing'}")

@@ -52,8 +52,8 @@ def launch(round: Round, store: str | Path, *, complexity: Complexity = "none",
         adopted = decision.adopt if decision else True
         reason = decision.reason if decision else "The first configuration: there is nothing to compare it with."
         best = candidate.ranked(metric)[0]
-        same = [was for was in opened.launches()
-                if (was.round, was.study, was.number, was.decision) == (round.plan.name, candidate.name, best.number, reason)]
+        this = (round.plan.name, candidate.name, best.number, reason)
+        same = [was for was in opened.launches() if (was.round, was.study, was.number, was.decision) == this]
         # Reporting twice on one round is one decision, not two.
         evidence = (asdict(decision) if decision else {"metric": metric}) | {"test_error": test_error}
         recorded = same[-1] if same else opened.record_launch(

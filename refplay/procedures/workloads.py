@@ -76,8 +76,8 @@ def prepare(plan: Plan) -> None:
     given = {name.rpartition(".")[2] for study in plan.studies() for params in study.params() for name in params}
     if unused := sorted(given - used):
         known = ", ".join(sorted(_all_names()))
-        raise InputError(f"plan {plan.name!r} gives {unused[0]!r}, which nothing in its trials uses; the classifier has: "
-                         f"{known}")
+        raise InputError(f"plan {plan.name!r} gives {unused[0]!r}, which nothing in its trials uses; "
+                         f"the classifier has: {known}")
 
 
 classifier.prepare = prepare  # type: ignore[attr-defined]  # the runner calls it before the first trial

@@ -24,7 +24,7 @@ from refplay.train.training import Training, check_fingerprint, fingerprint
 class Report(Protocol):
     """Takes what was measured after `step` updates."""
 
-    def __call__(self, step: int, /, **metrics: float) -> object: ...
+    def __call__(self, step: int, **metrics: float) -> object: ...
 
 
 class Result(NamedTuple):
@@ -85,7 +85,7 @@ def fit(
     folder = None if folder is None else Path(folder)
     mark = fingerprint(network, data, training, seed)
     progress = _resume(network, training, folder, mark) or begin(network, training)
-    tell: Report = (lambda step, /, **metrics: None) if report is None else report
+    tell: Report = (lambda step, **metrics: None) if report is None else report
     rates = training.learning_rates()
     _replay(progress, rates, tell)
     step_once = _stepper(network, data, training, seed)

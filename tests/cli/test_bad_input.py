@@ -127,7 +127,8 @@ def test_store_of_a_newer_schema(folder: Path, capsys: pytest.CaptureFixture[str
     assert (folder / "tiny.db").read_bytes() == before
 
 
-@pytest.mark.parametrize("content", [b"not a database at all, but long enough to look at" * 9, b"SQLite format 3\x00" + b"\xff" * 900])
+@pytest.mark.parametrize("content", [b"not a database at all, but long enough to look at" * 9,
+                                     b"SQLite format 3\x00" + b"\xff" * 900])
 def test_corrupt_store(content: bytes, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "tiny.db").write_bytes(content)
     assert "tiny.db" in refused(capsys, "run", plan_file(folder, PLAN))
@@ -152,7 +153,8 @@ def test_missing_store_and_round(folder: Path, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize("command", [("run", "plan.toml", "--store", "{}/x.db"), ("quickstart", "--out", "{}/x")])
-def test_folder_that_cannot_be_written(command: tuple[str, ...], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_folder_that_cannot_be_written(command: tuple[str, ...], folder: Path,
+                                       capsys: pytest.CaptureFixture[str]) -> None:
     # /proc refuses new files to everybody, the superuser included.
     plan_file(folder, PLAN)
     assert "/proc" in refused(capsys, *(word.format("/proc") for word in command))
