@@ -77,11 +77,10 @@ def uniformity_probability(counts: list[int]) -> float:
     trials, options = sum(counts), len(counts)
     if not trials or options < 2:
         return 1.0
-    expected = trials / options
     drawn = generator(0, "uniformity").multinomial(trials, np.full(options, 1 / options), DRAWS)
     # Sums of squares of whole numbers: chi-square up to constants, and exact to compare.
     uneven = (drawn.astype(np.int64) ** 2).sum(axis=1) >= sum(c * c for c in counts)
-    return float((1 + uneven.sum()) / (1 + DRAWS)) if expected else 1.0
+    return float((1 + uneven.sum()) / (1 + DRAWS))
 
 
 def uniformity(round: Round) -> list[Finding]:

@@ -1,6 +1,8 @@
 """The checklist runs over whatever a store can hold, in the order of the playbook, for any metric that was reported."""
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -120,6 +122,11 @@ def test_an_empty_and_an_all_infeasible_round_have_something_to_say(make_study, 
     assert [f.topic for f in learn(empty) if f.verdict == "attention" and f.topic == "trials"] == ["trials"] * 2
     lost = learn(_round(make_study, halton, lambda p: None, reruns=()))
     assert sum(f.topic == "feasibility" and f.verdict == "attention" for f in lost) == 2
+
+
+def test_the_import_of_the_analysis_is_light():
+    code = "import sys, refplay.analysis; sys.exit(any(m in sys.modules for m in ('scipy', 'numba', 'matplotlib')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_learning_leaves_the_round_as_it_was(make_study, halton):
