@@ -58,6 +58,15 @@ def test_blocks_beyond_2_to_the_32_carry_into_the_second_word(first):
         assert tuple(int(w) for w in blocks[lane]) == philox4x32((block % 2**32, block >> 32, 7, 8), (5, 6))
 
 
+@pytest.mark.parametrize("index", [0, 1, 2, 3, 7])
+def test_a_word_that_equals_the_threshold_is_kept_and_the_one_below_dropped(index):
+    word = philox4x32((index // 4, 0, 8, 9), (6, 0))[index % 4]
+    for threshold, kept in ((word, True), (word + 1, False)):
+        x, y = np.ones(8), np.empty(8)
+        NUMBA.dropout_forward(x, y, threshold / 2**32, 6, 8, 9)
+        assert (y[index] != 0) == kept
+
+
 def test_a_dropped_nan_is_zero_and_a_kept_one_stays():
     x, y, ones, mask = np.full(999, np.nan), np.empty(999), np.ones(999), np.empty(999)
     NUMBA.dropout_forward(x, y, 0.5, 1, 2, 3)

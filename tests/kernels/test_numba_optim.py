@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from refplay import kernels
 
 NUMBA = kernels.load("numba")
-drawn = settings(derandomize=True, deadline=None, max_examples=50)
-dtypes = st.sampled_from(["float32", "float64"])
+drawn = settings(derandomize=True, deadline=None, max_examples=40)
 lengths = st.sampled_from([0, 1, 2, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 127, 1009])
-rates = st.sampled_from([1e-4, 0.3, 0.99])
+rates = st.sampled_from([1e-4, 0.3, 0.99, 0.9999])
 MV = ("m", "v")
 STATE = {"sgd": (), "momentum": ("v",), "nesterov": ("v",), "rmsprop": ("v", "m"), "adam": MV, "nadam": MV}
 EPSILON = 0.01
@@ -71,13 +70,14 @@ def bounds(rule, old, new, lr, decay, second, t):
     return [theta + (13 if rule == "adam" else 16) * step * numerator, 4 * m, 4 * new_v]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rule", sorted(STATE))
 @drawn
 @given(
-    rule=st.sampled_from(sorted(STATE)), n=lengths, dtype=dtypes, lr=st.sampled_from([1e-3, 0.7]), decay=rates,
-    second=rates, t=st.sampled_from([0, 1, 400, 10**9]),
+    n=lengths, lr=st.sampled_from([1e-3, 0.7]), decay=rates, second=rates, t=st.sampled_from([0, 1, 400, 10**9])
 )  # fmt: skip
 def test_a_step_is_within_the_roundings_of_its_equation(
-    reference, assert_close, rule, n, dtype, lr, decay, second, t
+    reference, assert_close, rule, dtype, n, lr, decay, second, t
 ):
     old = draw(np.random.default_rng(n), n, rule, dtype)
     new, new64 = [a.copy() for a in old], [a.astype("float64") for a in old]
