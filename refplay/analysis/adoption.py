@@ -25,7 +25,7 @@ from typing import Any, Literal
 from refplay.analysis.caveats import fixed_caveat
 from refplay.analysis.finding import Finding
 from refplay.analysis.variance import SECTION, Spread, finished_reruns, trial_variance
-from refplay.analysis.wording import count, known, show
+from refplay.analysis.wording import count, known, study_quantity
 from refplay.study.record import Round, Study
 
 Complexity = Literal["none", "some", "much"]
@@ -128,19 +128,22 @@ def _verdict(candidate: Study, baseline: Study, metric: str, difference: float, 
         return "undecided", (f"{missing.name} has no complete rerun of its best trial that reported {metric}, and the "
                              "best of the search is too lucky to judge by.")
     one, other = _short(candidate, baseline), _short(baseline, candidate)
-    gap = (f"Over the reruns {one} is on average {show(abs(difference))} {'lower' if difference < 0 else 'higher'} in "
-           f"{metric} than {other}") if difference else f"Over the reruns {one} and {other} are equal in {metric}"
+    shown = study_quantity(metric, candidate, baseline)
+    lower = "lower" if difference < 0 else "higher"
+    gap = (f"Over the reruns {one} is on average {shown.gap(abs(difference))} {lower} in {metric} than {other}"
+           if difference else f"Over the reruns {one} and {other} are equal in {metric}")
     if not math.isfinite(half):
         return "undecided", f"{gap}, but with one rerun each nothing is known of the variation between seeds."
-    interval = f"95% interval of the difference {show(difference - half)} to {show(difference + half)}"
-    earned = f" and more than the {show(required)} that its complexity must earn" if required else ""
+    interval = (f"95% interval of the difference {shown.gap(difference - half)} to "
+                f"{shown.gap(difference + half)}").replace(" percentage points to", " to")
+    earned = f" and more than the {shown.gap(required)} that its complexity must earn" if required else ""
     if difference + half < -required:
         return "adopt", f"{gap}, beyond the variation between seeds{earned} ({interval})."
     if difference >= 0:
         return "keep", f"{gap}: no improvement ({interval})."
     if difference - half > -required:
-        return "keep", f"{gap}, less than the {show(required)} that its complexity must earn ({interval})."
-    doubt = f", and its complexity must earn {show(required)}" if required else ""
+        return "keep", f"{gap}, less than the {shown.gap(required)} that its complexity must earn ({interval})."
+    doubt = f", and its complexity must earn {shown.gap(required)}" if required else ""
     return "undecided", f"{gap}, which the variation between seeds alone could explain ({interval}){doubt}."
 
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from refplay.analysis.finding import Finding
 from refplay.analysis.noise import SMALLEST, finite, noise, smooth, threshold
-from refplay.analysis.wording import count, listed, show
+from refplay.analysis.wording import count, listed, study_quantity
 from refplay.study.record import Curve, Study, TrialRecord
 
 SECTION = "Examining the training curves"
@@ -104,9 +104,10 @@ def overfitting(study: Study, metric: str, scientific: tuple[str, ...] = ()) -> 
     shown = in_best[0] if in_best else evidence[0]
     numbers |= {"trial": shown.trial.number, "step": shown.step, "lowest": shown.lowest, "final": shown.final}
     which = "the best trial" if in_best else "not in the best trial, but in others"
+    written = study_quantity(metric, study)
     seen = (f"{metric} rises during training in {len(evidence)} of {count(len(judged), 'complete trial')}, {which}: in "
-            f"trial {shown.trial.number} from {show(shown.lowest)} around step {shown.step} to {show(shown.final)} at "
-            f"the end (noise would explain {show(shown.beyond)}).")
+            f"trial {shown.trial.number} from {written.write(shown.lowest)} around step {shown.step} to "
+            f"{written.write(shown.final)} at the end (noise would explain {written.gap(shown.beyond)}).")
     return [Finding("overfitting", study.name, "attention", seen.replace(", the best trial", ", the best one included"),
                     numbers, _remedies(study, bool(in_best)), SECTION)]
 

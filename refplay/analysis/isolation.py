@@ -19,7 +19,7 @@ import numpy as np
 
 from refplay.analysis.axes import finished, position
 from refplay.analysis.finding import Finding
-from refplay.analysis.wording import count, listed, show
+from refplay.analysis.wording import count, listed, quantity, show
 from refplay.search.space import Choice, Dimension
 from refplay.study.record import Round, Study, TrialRecord
 
@@ -116,9 +116,10 @@ def _comparison(plan: str, name: str, table: list[Isolated], metric: str) -> Fin
     numbers = {"values": [row.value for row in ordered], "best": [row.best for row in ordered],
                "trials": [row.trials for row in ordered],
                "numbers": [row.trial.number for row in ordered if row.trial is not None]}
+    shown = quantity(metric, [row.best for row in ordered])
     seen = (f"Best {metric} at each value of {name}, nuisance hyperparameters optimized away: "
-            + listed([f"{show(row.best)} at {show(row.value)} (of {count(row.trials, 'trial')})" for row in ordered], 8)
-            + ".")
+            + listed([f"{shown.write(row.best)} at {show(row.value)} (of {count(row.trials, 'trial')})"
+                      for row in ordered], 8) + ".")
     action = ("Take the order as provisional: each is the luckiest of its trials. The reruns of the best trials decide."
               if len(table) > 1 else "There is nothing to compare with yet: run the other values.")
     return Finding("isolation", plan, "note", seen, numbers, action, SECTION, name)

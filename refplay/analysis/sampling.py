@@ -21,7 +21,7 @@ import numpy as np
 from refplay.analysis.axes import finished
 from refplay.analysis.finding import Finding
 from refplay.analysis.variance import trial_variance
-from refplay.analysis.wording import count, known, percent, show
+from refplay.analysis.wording import count, known, percent, study_quantity
 from refplay.seeds import generator
 from refplay.study.record import Study
 
@@ -92,11 +92,12 @@ def sampling(study: Study, metric: str) -> list[Finding]:
     sd = trial_variance(study, metric).sd
     numbers = {"trials": n, "good": good, "best": float(values[0]), "margin": margin, "missed": missed,
                "half": max(1, n // 2), "half_quartiles": half, "trial_sd": known(sd)}
+    shown = study_quantity(metric, study)
     seen = (f"{good} of {count(n, 'finished trial')} {'lies' if good == 1 else 'lie'} in the good region (within "
-            f"{show(margin)} of the best {show(float(values[0]))}: {why}); another study of this size would miss a "
-            f"region of this share with probability {percent(missed)}. With half the trials the best would have a "
-            f"median of {show(half[1])} and quartiles {show(half[0])} and {show(half[2])}"
-            + (f", against a trial standard deviation of {show(sd)}." if sd >= 0 else "."))
+            f"{shown.gap(margin)} of the best {shown.write(float(values[0]))}: {why}); another study of this size "
+            f"would miss a region of this share with probability {percent(missed)}. With half the trials the best would "
+            f"have a median of {shown.write(half[1])} and quartiles {shown.write(half[0])} and {shown.write(half[2])}"
+            + (f", against a trial standard deviation of {shown.gap(sd)}." if sd >= 0 else "."))
     if good < ENOUGH:
         # A region of share good / n is hit ENOUGH times on average by a study of ENOUGH n / good trials.
         return [Finding("sampling", study.name, "attention", seen, numbers,

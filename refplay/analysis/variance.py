@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from refplay.analysis.finding import Finding
-from refplay.analysis.wording import count, known, show
+from refplay.analysis.wording import count, known, study_quantity
 from refplay.study.record import Round, State, Study, TrialRecord
 
 SECTION = "Determining whether to adopt a training pipeline change or hyperparameter configuration"
@@ -125,11 +125,12 @@ def _trial_variance(study: Study, metric: str) -> Finding:
                        f"The trial variance of {study.name} is unknown: {count(s.n, 'complete rerun')} of its best "
                        "trial.", numbers, "Rerun the best trial with 5 other seeds before judging any difference.",
                        SECTION)
-    luck = (f" In the search this trial had {show(searched)}, luckier than its reruns by {show(optimism)}."
+    shown = study_quantity(metric, study)
+    luck = (f" In the search this trial had {shown.write(searched)}, luckier than its reruns by {shown.gap(optimism)}."
             if optimism > 0 else "")
     moved = "" if number == best.number else (f" Trial {best.number} is the best by {metric}, but trial {number} was "
                                               "the one rerun.")
     return Finding("variance", study.name, "note" if moved else "good",
-                   f"Over {s.n} reruns of trial {number} with other seeds {metric} is {show(s.mean)} with standard "
-                   f"deviation {show(s.sd)} and range {show(s.range)}.{luck}{moved}", numbers,
+                   f"Over {s.n} reruns of trial {number} with other seeds {metric} is {shown.write(s.mean)} with "
+                   f"standard deviation {shown.gap(s.sd)} and range {shown.gap(s.range)}.{luck}{moved}", numbers,
                    f"Rerun trial {best.number} before concluding anything from {metric}." if moved else "", SECTION)

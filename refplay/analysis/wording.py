@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from refplay.study.record import Study
 
 
 def show(value: Any) -> str:
@@ -55,3 +58,60 @@ def percent(fraction: float) -> str:
     ('50%', '1.2%', '0.04%')
     """
     return f"{100 * fraction:.2g}%" if fraction < 0.095 else f"{100 * fraction:.0f}%"
+
+
+class Quantity(NamedTuple):
+    """How a metric is written: its words, the unit's sign and the factor from the recorded number to that unit."""
+
+    words: str  # "validation error"
+    unit: str  # "%" or ""
+    factor: float
+
+    @property
+    def label(self) -> str:
+        """The axis label: words and unit."""
+        return f"{self.words} ({self.unit})" if self.unit else self.words
+
+    def write(self, value: float | None) -> str:
+        """Return a value with its unit; a dash where there is none.
+
+        >>> quantity("valid_error").write(0.01234), quantity("valid_loss").write(0.01234), quantity("x").write(None)
+        ('1.23%', '0.0123', '–')
+        """
+        if value is None or not math.isfinite(value):
+            return "–"
+        return f"{self.factor * value:.3g}{self.unit}"
+
+    def gap(self, value: float) -> str:
+        """Return a difference: of two percentages, in percentage points; a dash where there is none.
+
+        >>> quantity("valid_error").gap(-0.0067), quantity("valid_loss").gap(0.0067)
+        ('−0.67 percentage points', '0.0067')
+        """
+        if not math.isfinite(value):
+            return "–"
+        return f"{self.factor * value:.3g}".replace("-", "−", 1) + " percentage points" * (self.unit == "%")
+
+
+def quantity(metric: str, values: Iterable[float] = ()) -> Quantity:
+    """Say how to write `metric`: errors are fractions of the examples and shown in per cent.
+
+    An "error" with a value above one cannot be a fraction (a squared error, say) and stays as it is.
+
+    >>> quantity("valid_error", [0.02, 0.9]).label
+    'validation error (%)'
+    >>> quantity("valid_error", [0.02, 3.5]).label
+    'validation error'
+    """
+    words = metric.replace("_", " ")
+    for short, long in (("valid ", "validation "), ("train ", "training ")):
+        if words.startswith(short):
+            words = long + words.removeprefix(short)
+    fraction = metric.endswith("error") and all(v <= 1 for v in values if math.isfinite(v))
+    return Quantity(words, "%" if fraction else "", 100.0 if fraction else 1.0)
+
+
+def study_quantity(metric: str, *studies: Study) -> Quantity:
+    """Say how to write `metric` of some studies, from the best values of all their trials."""
+    bests = (trial.best(metric) for study in studies for trial in (*study.trials, *study.reruns))
+    return quantity(metric, [best.value for best in bests if best])

@@ -14,10 +14,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from refplay.analysis.axes import active
+from refplay.analysis.wording import Quantity, study_quantity
 from refplay.errors import InputError
 from refplay.plot.scales import places, set_axis
 from refplay.plot.style import BLUE, GREEN, RED, TOP, label_axes, legend, new_figure, say_empty, scale_objective
-from refplay.plot.words import Quantity, count, leaf, study_quantity
+from refplay.plot.words import count, leaf
 from refplay.search.space import Dimension
 from refplay.study.record import State, Study, TrialRecord
 
@@ -54,7 +55,7 @@ def axis_plot(study: Study, dimension: str | Dimension, metric: str = "valid_err
     trials = active(study.trials, dimension)
     scored = [(trial, best.value) for trial in trials if trial.feasible and (best := trial.best(metric))]
     infeasible = [trial for trial in trials if trial.state is State.INFEASIBLE]
-    shown = study_quantity(study, metric)
+    shown = study_quantity(metric, study)
     figure, (ax,) = new_figure(f"Best {shown.words} against {leaf(dimension.name)}",
                                _subtitle(study, dimension, len(scored), len(infeasible)),
                                _alt(study, dimension, scored, len(infeasible), shown))

@@ -13,6 +13,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from refplay.analysis.wording import quantity
 from refplay.plot.style import (
     BEST_COLOURS,
     GREY,
@@ -26,7 +27,7 @@ from refplay.plot.style import (
     trial_name,
     whole_steps,
 )
-from refplay.plot.words import count, quantity
+from refplay.plot.words import count
 from refplay.study.record import Curve, State, Study, TrialRecord
 
 BUCKETS = 500  # of a drawn curve: one for each pixel or two of the picture

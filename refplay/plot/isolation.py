@@ -15,10 +15,11 @@ from matplotlib.lines import Line2D
 
 from refplay.analysis.axes import active, ordered
 from refplay.analysis.isolation import Isolated, isolate
+from refplay.analysis.wording import quantity
 from refplay.plot.axis import draw_infeasible
 from refplay.plot.scales import places, position, set_axis
 from refplay.plot.style import BLUE, GREEN, GREY, ORANGE, label_axes, legend, new_figure, say_empty, scale_objective
-from refplay.plot.words import leaf, number, quantity
+from refplay.plot.words import leaf, number
 from refplay.search.space import Choice, Dimension
 from refplay.study.record import Round, Study, TrialRecord
 

@@ -18,8 +18,9 @@ from refplay.analysis.axes import finished
 from refplay.analysis.sampling import bootstrap_best
 from refplay.analysis.steps import best_steps
 from refplay.analysis.variance import Spread, trial_variance
+from refplay.analysis.wording import Quantity, study_quantity
 from refplay.plot.style import BLUE, INK, ORANGE, SMALL, label_axes, legend, new_figure, say_empty, scale_objective
-from refplay.plot.words import Quantity, count, study_quantity
+from refplay.plot.words import count
 from refplay.study.record import Study
 
 BUDGETS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1000)
@@ -35,7 +36,7 @@ def bootstrap_plot(study: Study, metric: str = "valid_error", seed: int = 0) -> 
     standard deviation of the reruns of the best trial with other seeds: where the boxes have shrunk to its height, more
     trials buy little.
     """
-    shown = study_quantity(study, metric)
+    shown = study_quantity(metric, study)
     budgets = box_budgets(len(finished(study)))
     resampled = bootstrap_best(study, metric, budgets, seed=seed)
     best = {budget: shown.factor * values for budget, values in resampled.items()}
@@ -77,7 +78,7 @@ def best_step_histogram(study: Study, metric: str = "valid_error") -> Figure:
     """
     fractions = best_steps(study, metric)
     trials = count(fractions.size, "complete trial")
-    figure, (ax,) = new_figure(f"When the best {study_quantity(study, metric).words} was reached",
+    figure, (ax,) = new_figure(f"When the best {study_quantity(metric, study).words} was reached",
                                f"{study.name} · {trials}",
                                f"Histogram of the best step of {trials} of study {study.name}: "
                                f"{int((fractions <= EARLY).sum())} within the first 10% of training, "

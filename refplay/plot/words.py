@@ -4,50 +4,11 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from refplay.search.space import Choice, Domain, Integer, LogUniform, OneMinusLogUniform
-from refplay.study.record import Study
-
-
-class Quantity(NamedTuple):
-    """How a metric is written: its words, the unit's sign and the factor from the recorded number to that unit."""
-
-    words: str  # "validation error"
-    unit: str  # "%" or ""
-    factor: float
-
-    @property
-    def label(self) -> str:
-        """The axis label: words and unit."""
-        return f"{self.words} ({self.unit})" if self.unit else self.words
-
-
-def quantity(metric: str, values: Iterable[float] = ()) -> Quantity:
-    """Say how to write `metric`: errors are fractions of the examples and shown in per cent.
-
-    An "error" with a value above one cannot be a fraction (a squared error, say) and stays as it is.
-
-    >>> quantity("valid_error", [0.02, 0.9]).label
-    'validation error (%)'
-    >>> quantity("valid_error", [0.02, 3.5]).label
-    'validation error'
-    """
-    words = metric.replace("_", " ")
-    for short, long in (("valid ", "validation "), ("train ", "training ")):
-        if words.startswith(short):
-            words = long + words.removeprefix(short)
-    fraction = metric.endswith("error") and all(v <= 1 for v in values if math.isfinite(v))
-    return Quantity(words, "%" if fraction else "", 100.0 if fraction else 1.0)
-
-
-def study_quantity(study: Study, metric: str) -> Quantity:
-    """Say how to write `metric` in the plots of `study`, from the best values of all its trials."""
-    bests = (trial.best(metric) for trial in (*study.trials, *study.reruns))
-    return quantity(metric, [best.value for best in bests if best])
 
 
 def leaf(name: str) -> str:

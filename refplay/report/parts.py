@@ -17,7 +17,6 @@ from refplay.report.tables import (
     budget_table,
     decision_table,
     lost_trials,
-    measured,
     roles_table,
     round_quantity,
     short_name,
@@ -53,14 +52,14 @@ def answer(round: Round, findings: Sequence[Finding], decision: Decision | None,
         lines.append(tag("p", tag("span", f"Decision: {decision.verdict}. ", class_="verdict"), decision.reason))
     if ranked:
         value, trial_number, study = min(ranked)
-        lines.append(tag("p", f"Best {shown.words}: ", tag("strong", measured(value, shown)),
+        lines.append(tag("p", f"Best {shown.words}: ", tag("strong", shown.write(value)),
                          f" (trial #{trial_number} of {study})."))
     else:
         lines.append(tag("p", f"No complete trial reported {round.plan.metric}."))
     if test is not None:
         words = f"Test {shown.words.removeprefix('validation ')}"
         lines.append(tag("p", f"{words} of the chosen configuration, measured once at the end: ",
-                         tag("strong", measured(test, shown)), "."))
+                         tag("strong", shown.write(test)), "."))
     open_points = sum(finding.verdict == "attention" for finding in findings)
     if open_points:
         lines.append(tag("p", tag("a", f"{count(open_points, 'finding')} to look at", href="#learned"),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from refplay.analysis.adoption import Decision
 from refplay.analysis.variance import Spread, trial_variance
-from refplay.plot.words import Quantity, domain_text, leaf, number, quantity
+from refplay.analysis.wording import Quantity, study_quantity
+from refplay.plot.words import domain_text, leaf, number
 from refplay.search.space import Dimension
 from refplay.study.record import Round, State, Study, TrialRecord
 
@@ -24,20 +24,7 @@ class Table(NamedTuple):
 
 def round_quantity(round: Round) -> Quantity:
     """Say how to write the metric of a round, from the best values of all its trials."""
-    trials = [t for study in round.studies for t in (*study.trials, *study.reruns)]
-    bests = (trial.best(round.plan.metric) for trial in trials)
-    return quantity(round.plan.metric, [best.value for best in bests if best])
-
-
-def measured(value: float | None, shown: Quantity) -> str:
-    """Write a value of the metric with its unit; a dash where there is none.
-
-    >>> measured(0.01234, quantity("valid_error")), measured(float("nan"), quantity("valid_error"))
-    ('1.23%', '–')
-    """
-    if value is None or not math.isfinite(value):
-        return "–"
-    return f"{shown.factor * value:.3g}{shown.unit}"
+    return study_quantity(round.plan.metric, *round.studies)
 
 
 def spread_text(spread: Spread, shown: Quantity) -> str:
@@ -45,7 +32,7 @@ def spread_text(spread: Spread, shown: Quantity) -> str:
     if not spread.n:
         return "–"
     if spread.n < 2:
-        return f"{measured(spread.mean, shown)} (n=1)"
+        return f"{shown.write(spread.mean)} (n=1)"
     return f"{shown.factor * spread.mean:.3g} ± {shown.factor * spread.sd:.2g}{shown.unit} (n={spread.n})"
 
 
@@ -100,7 +87,7 @@ def studies_table(round: Round) -> Table:
         best = next(iter(study.ranked(round.plan.metric)), None)
         reached = best.best(round.plan.metric) if best else None
         rows.append((short_name(study, round), _counts(study),
-                     f"{measured(reached.value, shown)} (#{best.number})" if best and reached else "–",
+                     f"{shown.write(reached.value)} (#{best.number})" if best and reached else "–",
                      str(reached.step) if reached else "–",
                      spread_text(trial_variance(study, round.plan.metric), shown)))
     return Table(("study", "trials", f"best {shown.words} (trial)", "at step", "reruns of the best"), rows)
@@ -120,7 +107,7 @@ def best_table(study: Study, round: Round, most: int = 5) -> Table:
     rows: Rows = []
     for trial in study.ranked(metric)[:most]:
         best = trial.best(metric)
-        rows.append((f"#{trial.number}", measured(best.value if best else None, shown), str(best.step) if best else "–",
+        rows.append((f"#{trial.number}", shown.write(best.value if best else None), str(best.step) if best else "–",
                      *(number(trial.params[name]) if name in trial.params else "–" for name in names)))
     return Table(("trial", shown.words, "at step", *_short_heads(names)), rows)
 
@@ -137,27 +124,15 @@ def lost_trials(study: Study) -> list[tuple[TrialRecord, str]]:
     return [(t, (t.reason.strip().splitlines() or ["no reason recorded"])[-1]) for t in lost]
 
 
-def difference_text(value: float, shown: Quantity) -> str:
-    """Write a difference of two values of the metric; of percentages, in points.
-
-    >>> difference_text(-0.0021, quantity("valid_error")), difference_text(0.5, quantity("valid_loss"))
-    ('−0.21 percentage points', '0.5')
-    """
-    if not math.isfinite(value):
-        return "–"
-    words = f"{shown.factor * value:.3g}".replace("-", "−", 1)
-    return f"{words} percentage points" if shown.unit == "%" else words
-
-
 def decision_table(decision: Decision, round: Round) -> Table:
     """Return the numbers that a decision rests on."""
     shown = round_quantity(round)
     candidate, baseline = spread_text(decision.candidate_reruns, shown), spread_text(decision.baseline_reruns, shown)
-    low, high = (difference_text(end, shown) for end in decision.interval)
-    required = f"{difference_text(decision.required, shown)} ({decision.complexity} added complexity)"
+    low, high = (shown.gap(end) for end in decision.interval)
+    required = f"{shown.gap(decision.required)} ({decision.complexity} added complexity)"
     rows: Rows = [("candidate", f"{shorter(decision.candidate, round)}: {candidate}"),
             ("baseline", f"{shorter(decision.baseline, round)}: {baseline}"),
-            ("difference (candidate − baseline)", difference_text(decision.difference, shown)),
+            ("difference (candidate − baseline)", shown.gap(decision.difference)),
             ("95% interval of the difference", f"{low.removesuffix(' percentage points')} to {high}"),
             ("improvement required", required)]
     rows += [(shorter(name, round), f"{shown.factor * mean:.3g} ± {shown.factor * sd:.2g}{shown.unit} (n={n})")

@@ -13,7 +13,7 @@ from rich.text import Text
 from refplay.analysis.adoption import Decision, decision_finding
 from refplay.analysis.finding import Finding
 from refplay.plot.words import printable
-from refplay.report.tables import Table, best_table, measured, round_quantity, short_name, studies_table
+from refplay.report.tables import Table, best_table, round_quantity, short_name, studies_table
 from refplay.study.record import Round
 
 COLOURS = {"attention": "yellow", "note": "cyan", "good": "green"}
@@ -45,7 +45,7 @@ def print_report(round: Round, findings: Sequence[Finding], decision: Decision |
         console.print(_decision(round, decision))
     if test is not None:
         words = f"test {shown.words.removeprefix('validation ')} of the chosen configuration, measured once"
-        console.print(_text(f"{words}: {measured(test, shown)}", "bold"))
+        console.print(_text(f"{words}: {shown.write(test)}", "bold"))
 
 
 def _text(text: object, style: str = "") -> Text:
