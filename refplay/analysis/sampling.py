@@ -93,10 +93,11 @@ def sampling(study: Study, metric: str) -> list[Finding]:
     numbers = {"trials": n, "good": good, "best": float(values[0]), "margin": margin, "missed": missed,
                "half": max(1, n // 2), "half_quartiles": half, "trial_sd": known(sd)}
     shown = study_quantity(metric, study)
-    seen = (f"{good} of {count(n, 'finished trial')} {'lies' if good == 1 else 'lie'} in the good region (within "
-            f"{shown.gap(margin)} of the best {shown.write(float(values[0]))}: {why}); another study of this size "
-            f"would miss a region of this share with probability {percent(missed)}. With half the trials the best would "
-            f"have a median of {shown.write(half[1])} and quartiles {shown.write(half[0])} and {shown.write(half[2])}"
+    where = f"within {shown.gap(margin)} of the best {shown.write(float(values[0]))}: {why}"
+    fewer = [shown.write(value) for value in half]
+    seen = (f"{good} of {count(n, 'finished trial')} {'lies' if good == 1 else 'lie'} in the good region ({where}); "
+            f"another study of this size would miss a region of this share with probability {percent(missed)}. With "
+            f"half the trials the best would have a median of {fewer[1]} and quartiles {fewer[0]} and {fewer[2]}"
             + (f", against a trial standard deviation of {shown.gap(sd)}." if sd >= 0 else "."))
     if good < ENOUGH:
         # A region of share good / n is hit ENOUGH times on average by a study of ENOUGH n / good trials.

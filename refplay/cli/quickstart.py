@@ -36,7 +36,7 @@ def quickstart_plan() -> Plan:
         scientific={"optimizer": ["nesterov", "adam"]},
         nuisance={"optimizer": {"nesterov": nesterov, "adam": adam_space(TRIALS)}},
         fixed={"data": "digits", "model": "mlp", "depth": 2, "width": 128, "batch_size": 64, "schedule": "cosine",
-               "evaluate_every": 20},
+               "label_smoothing": 0.1, "evaluate_every": 20},
         trials=TRIALS, steps=400, reruns=5, seed=0,
         notes="The quickstart: equal budgets, and for each optimizer a space of its own.")
 

@@ -55,8 +55,10 @@ def _text(text: object, style: str = "") -> Text:
 
 def _grid(content: Table) -> Grid:
     grid = Grid(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for head in content.head:
-        grid.add_column(_text(head), overflow="fold")
+    for place, head in enumerate(content.head):
+        # Names of studies are read first: other columns give way to them.
+        longest = max((len(row[place]) for row in content.rows), default=0)
+        grid.add_column(_text(head), overflow="fold", min_width=min(longest, 30) if place == 0 else None)
     for row in content.rows:
         grid.add_row(*(_text(cell) for cell in row))
     return grid
