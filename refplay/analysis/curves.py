@@ -5,32 +5,38 @@ above all in the best trial of each scientific value? Selecting the best trial h
 regularizes by accident, such as a learning rate that is too small, so trials other than the best are looked at too.
 
 The rule: the moving average over w evaluations (a fifth of the curve, at least 2) ends above its minimum by more than
-noise and by at least 2% of the minimum, while the training loss, where it was reported, did not rise: if it did,
-training has become unstable, which is another trouble than overfitting. "More than noise" is Student's t threshold for
-the difference of the means of two windows, at level 0.05 divided by the number of trials looked at and by twice the
-number of disjoint windows that the minimum was chosen from (twice, because it was chosen from overlapping ones). The
-noise is estimated from the curve (`refplay.analysis.noise`) as independent from one evaluation to the next; where
-evaluations are so frequent that it is not, a slow wander of the curve is called a rise more often.
+noise and by at least 2% of the minimum. "More than noise" is Student's t threshold for the difference of the means of
+two windows, at level 0.05 divided by the number of trials looked at and by twice the number of disjoint windows that
+the minimum was chosen from (twice, because it was chosen from overlapping ones). The noise is estimated from the curve
+(`refplay.analysis.noise`) as independent from one evaluation to the next; where evaluations are so frequent that it is
+not, a slow wander of the curve is called a rise more often.
+
+A trial whose training loss got worse as well does not overfit: its optimization broke down, which is another trouble
+with other remedies. The training loss got worse if it ends above a level that it had reached before, by more than noise
+and by at least 2% of what it had fallen until then. Levels are medians of a fortieth of the curve (at least 3 values),
+so that neither a spike that heals nor one in the middle of a good stretch decides.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from refplay.analysis.finding import Finding
-from refplay.analysis.noise import SMALLEST, finite, noise, smooth, threshold
-from refplay.analysis.wording import count, listed, study_quantity
-from refplay.study.record import Curve, Study, TrialRecord
+from refplay.analysis.noise import SMALLEST, finite, noise, smooth, steady_noise, threshold
+from refplay.analysis.wording import count, listed, show, study_quantity
+from refplay.study.record import Study, TrialRecord
 
 SECTION = "Examining the training curves"
+FAILURE_SECTION = "How can optimization failures be debugged and mitigated?"
 LEVEL = 0.05
 MATTERS = 0.02  # a smaller relative change of the error is not worth another study
 REGULARIZERS = ("dropout", "label_smoothing", "weight_decay")
 
 
-class Overfitting(NamedTuple):
+class Rise(NamedTuple):
     """A validation curve that ended above its minimum."""
 
     trial: TrialRecord
@@ -38,10 +44,11 @@ class Overfitting(NamedTuple):
     lowest: float  # its value there
     final: float  # its value at the end
     beyond: float  # the rise that noise alone could have made
+    training: tuple[float, float] | None  # lowest and last level of the training loss, if that got worse too
 
 
-def overfits(trial: TrialRecord, metric: str, level: float = LEVEL) -> Overfitting | None:
-    """Return the evidence if the trial overfits (rule: see the module), else None.
+def rises(trial: TrialRecord, metric: str, level: float = LEVEL) -> Rise | None:
+    """Return the evidence if the curve of `metric` ends above its minimum (rule: see the module), else None.
 
     Parameters
     ----------
@@ -49,7 +56,7 @@ def overfits(trial: TrialRecord, metric: str, level: float = LEVEL) -> Overfitti
     metric : str
         The validation curve; 8 or more finite evaluations are needed to judge it.
     level : float
-        Probability of calling a curve of pure independent noise around a flat end overfitting.
+        Probability of calling a curve of pure independent noise around a flat end a rise.
     """
     curve = finite(trial.curves.get(metric))
     if len(curve.values) < SMALLEST:
@@ -59,22 +66,33 @@ def overfits(trial: TrialRecord, metric: str, level: float = LEVEL) -> Overfitti
     before = means[:len(means) - window]  # windows that do not overlap the last one
     i = int(before.argmin())
     rise, noisy = means[-1] - before[i], threshold(noise(curve.values), window, level * window / (2 * len(before)))
-    if rise <= max(noisy, MATTERS * abs(before[i])) or _training_rose(trial, curve, i, window):
+    if rise <= max(noisy, MATTERS * abs(before[i])):
         return None
-    return Overfitting(trial, int(curve.steps[i + window // 2]), float(before[i]), float(means[-1]), noisy)
+    return Rise(trial, int(curve.steps[i + window // 2]), float(before[i]), float(means[-1]), noisy, _worsened(trial))
 
 
-def _training_rose(trial: TrialRecord, curve: Curve, i: int, window: int) -> bool:
-    loss = finite(trial.curves.get("train_loss"))
-    then = loss.values[(loss.steps >= curve.steps[i]) & (loss.steps <= curve.steps[i + window - 1])]
-    end = loss.values[(loss.steps >= curve.steps[-window]) & (loss.steps <= curve.steps[-1])]
-    if len(loss.values) < SMALLEST or not len(then) or not len(end):
-        return False
-    return bool(end.mean() - then.mean() > threshold(noise(loss.values), min(len(then), len(end)), LEVEL))
+def overfits(trial: TrialRecord, metric: str, level: float = LEVEL) -> Rise | None:
+    """Return the evidence if the trial overfits: `metric` rises while the training loss did not get worse."""
+    found = rises(trial, metric, level)
+    return found if found is not None and found.training is None else None
+
+
+def _worsened(trial: TrialRecord) -> tuple[float, float] | None:
+    """Return the lowest and the last level of the training loss if it got worse (rule: see the module)."""
+    values = finite(trial.curves.get("train_loss")).values
+    if len(values) < SMALLEST:
+        return None
+    window = max(3, len(values) // 40)
+    levels = np.median(np.lib.stride_tricks.sliding_window_view(values, window), axis=1)
+    lowest, last = float(levels.min()), float(levels[-1])
+    # The median of a window scatters sqrt(pi / 2) times as far as its mean.
+    noisy = math.sqrt(math.pi / 2) * threshold(steady_noise(values), window, LEVEL * window / len(levels))
+    worse = last - lowest > max(noisy, MATTERS * (float(values[0]) - lowest))
+    return (lowest, last) if worse else None
 
 
 def overfitting(study: Study, metric: str, scientific: tuple[str, ...] = ()) -> list[Finding]:
-    """Return the finding on overfitting: in the best trial, in any other, or in none.
+    """Return the finding on overfitting (in the best trial, in any other, or in none), and one on broken training.
 
     Parameters
     ----------
@@ -92,24 +110,59 @@ def overfitting(study: Study, metric: str, scientific: tuple[str, ...] = ()) -> 
         return [Finding("overfitting", study.name, "note",
                         f"The curves of {metric} have fewer than {SMALLEST} evaluations: too few to see overfitting.",
                         {"judged": 0, "trials": len(ranked)}, "Evaluate more often.", SECTION)]
-    evidence = [o for t in judged if (o := overfits(t, metric, LEVEL / len(judged)))]
+    risen = [rise for t in judged if (rise := rises(t, metric, LEVEL / len(judged)))]
     bests = best_of_each(ranked, scientific)
-    numbers = {"judged": len(judged), "overfitting": [o.trial.number for o in evidence],
-               "best": [t.number for t in bests]}
+    numbers = {"judged": len(judged), "best": [t.number for t in bests]}
+    broken = [rise for rise in risen if rise.training]
+    return [_overfitting(study, metric, [rise for rise in risen if not rise.training], bests, numbers),
+            *([_breakdown(study, metric, broken, bests, numbers)] if broken else [])]
+
+
+def _overfitting(study: Study, metric: str, evidence: list[Rise], bests: list[TrialRecord],
+                 numbers: dict[str, Any]) -> Finding:
+    judged = count(numbers["judged"], "complete trial")
+    numbers = {**numbers, "overfitting": [rise.trial.number for rise in evidence]}
     if not evidence:
-        return [Finding("overfitting", study.name, "good",
-                        f"In none of {count(len(judged), 'complete trial')} does {metric} rise beyond its noise after "
-                        "its minimum.", numbers, "", SECTION)]
-    in_best = [o for o in evidence if any(o.trial is t for t in bests)]
-    shown = in_best[0] if in_best else evidence[0]
-    numbers |= {"trial": shown.trial.number, "step": shown.step, "lowest": shown.lowest, "final": shown.final}
-    which = "the best trial" if in_best else "not in the best trial, but in others"
+        return Finding("overfitting", study.name, "good", f"In none of {judged} does {metric} rise beyond its noise "
+                       "after its minimum while the training loss does not.", numbers, "", SECTION)
+    shown, in_best = _shown(evidence, bests)
+    numbers |= _numbers(shown)
+    which = "the best one included" if in_best else "not in the best trial, but in others"
+    return Finding("overfitting", study.name, "attention",
+                   f"{metric} rises during training in {len(evidence)} of {judged}, {which}: "
+                   f"{_written(study, metric, shown)}.", numbers, _remedies(study, in_best), SECTION)
+
+
+def _breakdown(study: Study, metric: str, broken: list[Rise], bests: list[TrialRecord],
+               numbers: dict[str, Any]) -> Finding:
+    shown, in_best = _shown(broken, bests)
+    lowest, last = shown.training or (math.nan, math.nan)
+    others = [rise.trial.number for rise in broken if rise is not shown]
+    too = f" So do trials {listed([str(number) for number in others])}." if others else ""
+    return Finding("training-loss", study.name, "attention" if in_best else "note",
+                   f"In {len(broken)} of {count(numbers['judged'], 'complete trial')} {metric} and the training loss "
+                   f"got worse together: {_written(study, metric, shown)}, its training loss from "
+                   f"{show(lowest)} to {show(last)}. That is failing optimization, not overfitting.{too}",
+                   {**numbers, **_numbers(shown), "worse": [rise.trial.number for rise in broken],
+                    "lowest_training_loss": lowest, "last_training_loss": last},
+                   "Do not add regularization for it. Look at the gradient norms of such a trial: a smaller learning "
+                   "rate, warmup or gradient clipping keeps it from breaking down.", FAILURE_SECTION)
+
+
+def _shown(evidence: list[Rise], bests: list[TrialRecord]) -> tuple[Rise, bool]:
+    # The trial to tell of, and whether it is a best one.
+    in_best = [rise for rise in evidence if any(rise.trial is t for t in bests)]
+    return (in_best or evidence)[0], bool(in_best)
+
+
+def _numbers(rise: Rise) -> dict[str, Any]:
+    return {"trial": rise.trial.number, "step": rise.step, "lowest": rise.lowest, "final": rise.final}
+
+
+def _written(study: Study, metric: str, rise: Rise) -> str:
     written = study_quantity(metric, study)
-    seen = (f"{metric} rises during training in {len(evidence)} of {count(len(judged), 'complete trial')}, {which}: in "
-            f"trial {shown.trial.number} from {written.write(shown.lowest)} around step {shown.step} to "
-            f"{written.write(shown.final)} at the end (noise would explain {written.gap(shown.beyond)}).")
-    return [Finding("overfitting", study.name, "attention", seen.replace(", the best trial", ", the best one included"),
-                    numbers, _remedies(study, bool(in_best)), SECTION)]
+    return (f"in trial {rise.trial.number} from {written.write(rise.lowest)} around step {rise.step} to "
+            f"{written.write(rise.final)} at the end (noise would explain {written.gap(rise.beyond)})")
 
 
 def best_of_each(ranked: list[TrialRecord], names: tuple[str, ...]) -> list[TrialRecord]:

@@ -81,6 +81,55 @@ def test_a_training_loss_that_rises_too_is_instability_and_not_overfitting(make_
     assert not overfits(make_trial(0, {}, None, curves={"valid_error": valid, "train_loss": unstable}), "valid_error")
 
 
+def _losses(m, rng, *, broken):
+    # Of every step: 20 times as many as evaluations. Both have spikes; only the broken one ends above what it reached.
+    t = np.arange(20 * m) / (20 * m)
+    loss = 0.1 + 2.2 * np.exp(-12 * t)
+    if broken:
+        loss = np.where(t < 0.1, 2.3 - 10 * t, 1.86 + 0.3 * np.exp(-8 * (t - 0.1)))  # 1.3 at a tenth, then 2.16 to 1.86
+    loss = loss + 0.04 * rng.standard_normal(20 * m)
+    loss[2 * m:2 * m + 6] = (6, 14, 25, 145, 17, 35)
+    loss[6 * m] = 5.7
+    return loss
+
+
+@pytest.mark.parametrize("m", [20, 40])
+def test_optimization_that_broke_down_is_not_overfitting_though_its_loss_falls_again(make_trial, m):
+    rng = np.random.default_rng(m)
+    for broken in (False, True):
+        study = _study(make_trial, [{"valid_error": _falling(m) + SD * rng.standard_normal(m)},
+                                    {"valid_error": 0.6 + _rising(m, 0.2) + SD * rng.standard_normal(m),
+                                     "train_loss": _losses(m, rng, broken=broken)}])
+        findings = overfitting(study, "valid_error")
+        overfit, rest = findings[0], findings[1:]
+        assert (overfit.verdict, overfit.numbers["overfitting"]) == (("good", []) if broken else ("attention", [1]))
+        assert [(f.topic, f.verdict, f.numbers["worse"]) for f in rest] == [("training-loss", "note", [1])] * broken
+        if broken:
+            assert "not overfitting" in rest[0].seen
+            assert rest[0].numbers["lowest_training_loss"] == pytest.approx(1.425, abs=0.05)  # middle of the last window
+            assert rest[0].numbers["last_training_loss"] == pytest.approx(1.86, abs=0.05)
+            assert "clipping" in rest[0].action
+            assert rest[0].section.startswith("How can optimization failures")
+
+
+def test_a_best_trial_that_broke_down_needs_attention(make_trial):
+    rng = np.random.default_rng(0)
+    curves = [{"valid_error": _rising(40) + SD * rng.standard_normal(40), "train_loss": _losses(40, rng, broken=True)}]
+    assert [(f.topic, f.verdict) for f in overfitting(_study(make_trial, curves), "valid_error")] == [
+        ("overfitting", "good"), ("training-loss", "attention")]
+
+
+@pytest.mark.parametrize("m", [8, 20, 400])
+def test_a_training_loss_that_stays_at_its_floor_has_rarely_got_worse(make_trial, m):
+    # Overfitting once the training set is learned: the loss only scatters, and must not hide the rise.
+    rng = np.random.default_rng(m)
+    runs, hidden = 300, 0
+    for _ in range(runs):
+        curves = {"valid_error": _rising(20, 0.2), "train_loss": 0.01 + 0.001 * rng.standard_normal(m)}
+        hidden += overfits(make_trial(0, {}, None, curves=curves), "valid_error") is None
+    assert hidden / runs <= LEVEL + 3 * math.sqrt(LEVEL * (1 - LEVEL) / runs)
+
+
 def test_overfitting_in_the_best_trial_asks_for_regularization_first(make_trial):
     rng = np.random.default_rng(0)
     curves = [{"valid_error": _rising(40) - 0.02 + SD * rng.standard_normal(40)}]
