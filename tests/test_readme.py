@@ -15,7 +15,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def blocks(path: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / path).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    fences = re.split(r"^```(.*)\n", (ROOT / path).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    # Text, language, block, "", text, language, block, ...
+    return [block for given, block in zip(fences[1::4], fences[2::4], strict=True) if given == language]
 
 
 def refplay(*arguments: str, folder: Path) -> str:
