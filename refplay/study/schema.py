@@ -106,8 +106,10 @@ def _may_be_store(path: Path, create: bool) -> bool:
 def _open(path: Path, create: bool) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
     try:
-        if _check(db, path, create) == 0:
-            with immediate(db):
+        with transaction(db, "DEFERRED"):
+            empty = _check(db, path, create) == 0
+        if empty:
+            with transaction(db):
                 if _check(db, path, create) == 0:  # unless another process has just created the tables
                     _create(db)
         _write_ahead(db)
@@ -121,7 +123,11 @@ def _open(path: Path, create: bool) -> sqlite3.Connection:
 
 
 def _check(db: sqlite3.Connection, path: Path, create: bool) -> int:
-    """Return the version of the schema, 0 for an empty file that may become a store; refuse anything else."""
+    """Return the version of the schema, 0 for an empty file that may become a store; refuse anything else.
+
+    To be called in a transaction: another process that creates the tables between two reads would make the file look
+    like one of another program.
+    """
     application, version = (db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
     tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if create and (application, version, tables) == (0, 0, 0):
@@ -156,9 +162,12 @@ def _write_ahead(db: sqlite3.Connection) -> None:
 
 
 @contextmanager
-def immediate(db: sqlite3.Connection) -> Iterator[None]:
-    """A transaction that holds the write lock from its start, so that what it has read stays true until it commits."""
-    db.execute("BEGIN IMMEDIATE")
+def transaction(db: sqlite3.Connection, kind: str = "IMMEDIATE") -> Iterator[None]:
+    """A transaction; what it has read stays true until it commits.
+
+    "IMMEDIATE" holds the write lock from the start; "DEFERRED" is one that only reads, always the same state.
+    """
+    db.execute(f"BEGIN {kind}")
     try:
         yield
         db.execute("COMMIT")

@@ -25,7 +25,7 @@ from refplay.study.plan import Plan
 from refplay.study.plan_toml import dump_plan, parse_plan
 from refplay.study.provenance import now, provenance
 from refplay.study.record import Curve, Round, State, Study, TrialRecord
-from refplay.study.schema import connect, immediate, mended
+from refplay.study.schema import connect, mended, transaction
 
 FINISHED = "state IN ('complete', 'infeasible', 'failed')"  # SQL
 
@@ -100,7 +100,7 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction: all of it is stored, or nothing."""
-        with mended(self.path), immediate(self._db):
+        with mended(self.path), transaction(self._db):
             yield self._db
 
     def rounds(self) -> list[RoundInfo]:

@@ -3,8 +3,10 @@
 import csv
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from multiprocessing import get_context
@@ -159,6 +161,27 @@ def test_processes_that_create_one_store_at_the_same_time(tmp_path):
     runs = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "runs.db"), at], stdout=subprocess.PIPE)
             for _ in range(4)]
     assert [run.communicate(timeout=60)[0].strip() for run in runs] == [b"0"] * 4
+
+
+def test_a_store_that_another_process_creates_while_we_look_is_a_store(tmp_path, monkeypatch):
+    path, connect, others = tmp_path / "runs.db", sqlite3.connect, []
+
+    def create_between(statement):
+        if "user_version" in statement and not others:  # the second thing that is read
+            others.append(threading.Thread(target=lambda: Store(path, create=True).close()))
+            others[0].start()
+            others[0].join(0.5)  # it finishes now, or waits until we have read all
+
+    def connect_and_watch(*arguments, **options):
+        db = connect(*arguments, **options)
+        if not others:
+            db.set_trace_callback(create_between)
+        return db
+
+    monkeypatch.setattr(sqlite3, "connect", connect_and_watch)
+    with Store(path, create=True) as store:
+        others[0].join()
+        assert store.rounds() == []
 
 
 def test_claims_of_the_living_are_theirs_and_those_of_the_dead_go_on(filled, make_outcome):
