@@ -5,7 +5,7 @@ from math import sqrt
 import numpy as np
 from numba import njit
 
-from .. import check
+from .. import check_vectors as check
 from ..contract import Array
 
 

@@ -12,7 +12,7 @@ from math import sqrt
 
 import numpy as np
 
-from .. import check
+from .. import check_vectors as check
 from ..contract import Array
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .. import check
+from .. import check_vectors as check
 from ..contract import Array
 
 
