@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 from refplay.errors import InputError
@@ -73,6 +74,7 @@ def mlp(
     (Dense(units=5, init='he'), Activation(name='relu'), Dense(units=3, init='glorot'))
     """
     _check_positive(depth=depth, width=width, classes=classes)
+    _check_residual(residual)
     norm = _norm(normalization, ghost_size)
     layers: list[Layer] = [Flatten()] if len(input_shape) > 1 else []
     for number in range(depth):
@@ -149,7 +151,12 @@ def resnet(
     >>> [type(layer).__name__ for layer in model.layers].count("Residual")
     4
     """
+    if isinstance(strides, str) or not isinstance(strides, Sequence):
+        raise InputError(f"strides is {strides!r}; it must be a list of whole numbers, one for each stage")
     _check_positive(depth=depth, width=width, classes=classes, **{f"strides[{i}]": s for i, s in enumerate(strides)})
+    _check_residual(residual)
+    if not isinstance(zero_init, bool):
+        raise InputError(f"zero_init is {zero_init!r}; it must be true or false")
     if zero_init and residual == "none":
         raise InputError("zero_init needs residual branches; choose residual = 'norm-inside', or zero_init = false")
     norm, init = _norm(normalization, ghost_size), _init(activation)
@@ -177,13 +184,16 @@ def _residual(
     """Return norm(f(x)), x + norm(f(x)) or norm(x + f(x))."""
     if residual == "none":
         return [*f, *norm]
-    if residual not in RESIDUALS:
-        raise InputError(f"unknown residual form {residual!r}; choose one of {', '.join(RESIDUALS)}")
     branch = [*f, *norm] if residual == "norm-inside" else f
     if zero:
         last: Any = branch[-1]
         branch = [*branch[:-1], replace(last, init="zero")]
     return [Residual(tuple(branch), shortcut), *(norm if residual == "norm-outside" else [])]
+
+
+def _check_residual(residual: str) -> None:
+    if residual not in RESIDUALS:
+        raise InputError(f"unknown residual form {residual!r}; choose one of {', '.join(RESIDUALS)}")
 
 
 def _norm(normalization: str, ghost_size: int) -> list[Layer]:
@@ -202,7 +212,7 @@ def _init(activation: str) -> str:
     return "glorot" if activation == "tanh" else "he"
 
 
-def _check_positive(**values: int) -> None:
+def _check_positive(**values: Any) -> None:
     for name, value in values.items():
-        if isinstance(value, bool) or int(value) != value or value < 1:
+        if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < 1:
             raise InputError(f"{name} is {value!r}; it must be a whole number of at least 1")

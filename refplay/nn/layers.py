@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
+from numbers import Real
 
 from refplay.errors import InputError
 from refplay.kernels import Array, Backend
@@ -137,8 +138,8 @@ class Dropout(Plain):
     rate: float
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.rate < 1.0:
-            raise InputError(f"the dropout rate is {self.rate}; it must be at least 0 and below 1")
+        if isinstance(self.rate, bool) or not isinstance(self.rate, Real) or not 0.0 <= self.rate < 1.0:
+            raise InputError(f"the dropout rate is {self.rate!r}; it must be a number of at least 0 and below 1")
 
     def forward(self, k: Backend, at: Place, x: Array, mode: Mode) -> Array:
         if not mode.training or self.rate == 0.0:

@@ -28,5 +28,5 @@ def below_one(name: str, value: Any) -> float:
 def whole(name: str, value: Any, least: int = 0) -> int:
     """Return `value` as an int; InputError unless it is a whole number of at least `least`."""
     if not _is_number(value) or value != value // 1 or value < least:
-        raise InputError(f"{name} = {value!r}; give a whole number of steps, {least} or above")
+        raise InputError(f"{name} = {value!r}; give a whole number, {least} or above")
     return int(value)

@@ -165,6 +165,9 @@ def piecewise(base: float, boundaries: Sequence[int], factors: Sequence[float]) 
     [0.8, 0.8, 0.4, 0.1, 0.1]
     """
     base = not_negative("learning_rate", base)
+    for name, values in (("boundaries", boundaries), ("factors", factors)):
+        if isinstance(values, str) or not isinstance(values, Sequence):
+            raise InputError(f"{name} = {values!r} of a piecewise schedule; give a list of numbers")
     steps = [whole("boundaries", boundary, least=1) for boundary in boundaries]
     if any(a >= b for a, b in pairwise(steps)):
         raise InputError(f"boundaries = {steps} of a piecewise schedule do not increase; sort them, each step once")

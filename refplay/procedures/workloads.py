@@ -17,8 +17,10 @@ from typing import Any, NamedTuple
 from refplay.data import Dataset, Split, load_dataset
 from refplay.errors import InputError
 from refplay.kernels import load
-from refplay.nn import FAMILIES, Model, Network
+from refplay.nn import FAMILIES, BatchNorm, Model, Network
+from refplay.nn.norm import ghost_groups
 from refplay.optim import RULES
+from refplay.optim.checks import whole
 from refplay.optim.schedules import SCHEDULES
 from refplay.study.plan import Plan
 from refplay.study.record import TrialRecord
@@ -95,28 +97,32 @@ def build(params: Mapping[str, Any], steps: int) -> Workload:
         Of the schedule.
     """
     chosen = {**DEFAULTS, **params}
-    data = _load(str(chosen["data"]), int(chosen["data_seed"]))
+    data = _load(str(chosen["data"]), whole("data_seed", chosen["data_seed"]))
     family = _pick("model", chosen["model"], FAMILIES)
     rule = _pick("optimizer", chosen["optimizer"], RULES)
     schedule = _pick("schedule", chosen["schedule"], SCHEDULES)
 
     of_model = {name: chosen[name] for name in _keywords(family) if name in chosen}
-    of_rule = {name: float(chosen[name]) for name in rule.hyperparameters if name in chosen}
+    of_rule = {name: chosen[name] for name in rule.hyperparameters if name in chosen}
     of_schedule = {name: chosen[name] for name in _keywords(schedule) if name in chosen}
     if "decay_steps" in _keywords(schedule):
         of_schedule.setdefault("decay_steps", steps)
+    for name, parameter in inspect.signature(schedule).parameters.items():
+        if parameter.default is parameter.empty and name != "base" and name not in of_schedule:
+            raise InputError(f"schedule = {chosen['schedule']!r} needs {name}; give it a value")
     of_training = {name: chosen[name] for name in _TRAINING if name in chosen}
 
-    if "strides" in of_model:
-        of_model["strides"] = tuple(of_model["strides"])
     model = family(data.train.x.shape[1:], data.classes, **of_model)
-    training = Training(rule.name, schedule(float(chosen["learning_rate"]), **of_schedule), steps=steps,
+    training = Training(rule.name, schedule(chosen["learning_rate"], **of_schedule), steps=steps,
                         batch_size=chosen["batch_size"], hyperparameters=of_rule, **of_training)
     if training.batch_size > len(data.train.y):
         raise InputError(f"batch_size = {training.batch_size} is above the {len(data.train.y)} training examples of "
                          f"{data.name}; give at most that")
+    for _, layer, _ in model.places():
+        if isinstance(layer, BatchNorm):
+            ghost_groups(training.batch_size, layer.ghost_size)  # refuses what cannot be split
     used = frozenset(DEFAULTS) | set(of_model) | set(of_rule) | set(of_schedule) | set(of_training)
-    return Workload(data, model, training, str(chosen["backend"]), int(chosen["keep"]), used)
+    return Workload(data, model, training, str(chosen["backend"]), whole("keep", chosen["keep"], least=1), used)
 
 
 def evaluate_on_test(trial: TrialRecord, steps: int) -> Evaluation:
@@ -161,7 +167,7 @@ def _compile(workload: Workload) -> None:
 
 
 def _pick(what: str, name: Any, table: Mapping[str, Any]) -> Any:
-    if name not in table:
+    if not isinstance(name, str) or name not in table:
         raise InputError(f"unknown {what} {name!r}; choose one of {', '.join(table)}")
     return table[name]
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from refplay.data import Dataset
+from refplay.data import Dataset, Split
 from refplay.errors import InputError
+from refplay.kernels import load
 from refplay.nn import Network
 from refplay.optim import RULES, Schedule, with_warmup
+from refplay.optim.checks import below_one, not_negative
 
 
 @dataclass(frozen=True)
@@ -72,29 +74,39 @@ class Training:
     evaluation_batch: int | None = None
 
     def __post_init__(self) -> None:
-        if self.rule not in RULES:
-            raise InputError(f"unknown update rule {self.rule!r}; choose one of {', '.join(RULES)}")
-        known = RULES[self.rule].hyperparameters
-        for name in self.hyperparameters:
-            if name not in known:
-                raise InputError(f"{self.rule} has no hyperparameter {name!r}; it has {', '.join(known) or 'none'}")
-        for name, least in (("steps", 1), ("batch_size", 1), ("warmup_steps", 0), ("evaluate_every", 1)):
+        self._check_rule()
+        counts = {"steps": 1, "batch_size": 1, "warmup_steps": 0, "evaluate_every": 1}
+        if self.evaluation_batch is not None:
+            counts["evaluation_batch"] = 1
+        for name, least in counts.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
                 raise InputError(f"{name} = {value!r}; give a whole number of at least {least}")
-        if not 0.0 <= self.weight_decay < math.inf:
-            raise InputError(f"weight_decay = {self.weight_decay!r}; give a finite number of at least 0")
-        if not 0.0 <= self.label_smoothing < 1.0:
-            raise InputError(f"label_smoothing = {self.label_smoothing!r}; give a number of at least 0 and below 1")
-        if not self.clip_threshold > 0.0:
+        not_negative("weight_decay", self.weight_decay)
+        below_one("label_smoothing", self.label_smoothing)
+        if self.polyak_decay is not None:
+            below_one("polyak_decay", self.polyak_decay)
+        if self.clip_threshold != math.inf and not_negative("clip_threshold", self.clip_threshold) == 0:
             raise InputError(f"clip_threshold = {self.clip_threshold!r}; give a number above 0")
-        if self.polyak_decay is not None and not 0.0 <= self.polyak_decay < 1.0:
-            raise InputError(f"polyak_decay = {self.polyak_decay!r}; give a number of at least 0 and below 1, or None")
+        if not isinstance(self.decoupled, bool):
+            raise InputError(f"decoupled = {self.decoupled!r}; give true or false")
         if self.evaluation_batch is not None and self.evaluation_batch < self.batch_size:
             raise InputError(
                 f"evaluation_batch = {self.evaluation_batch} is below batch_size = {self.batch_size}; evaluation needs "
                 f"less memory than training, so give at least the batch size"
             )
+
+    def _check_rule(self) -> None:
+        if self.rule not in RULES:
+            raise InputError(f"unknown update rule {self.rule!r}; choose one of {', '.join(RULES)}")
+        rule = RULES[self.rule]
+        for name in self.hyperparameters:
+            if name not in rule.hyperparameters:
+                raise InputError(
+                    f"{self.rule} has no hyperparameter {name!r}; it has {', '.join(rule.hyperparameters) or 'none'}"
+                )
+        kernels, theta, g = load("numpy"), np.ones(1), np.ones(1)  # the rule itself knows the ranges: let it step once
+        rule.update(theta, g, rule.init(theta, kernels), lr=0.0, **self.hyperparameters, kernels=kernels)
 
     @property
     def total_steps(self) -> int:
@@ -109,7 +121,8 @@ class Training:
 def fingerprint(network: Network, data: Dataset, training: Training, seed: int) -> str:
     """Return, as JSON, what must be equal for a checkpoint to be continued bit for bit.
 
-    A schedule is a function: its values at up to 65 steps, the first and last among them, stand for it.
+    A schedule is a function: its values at up to 65 steps, the first and last among them, stand for it. Of the data,
+    all labels count, and some hundred examples spread over each set.
     """
     rates = training.learning_rates()
     at = np.linspace(0, training.total_steps - 1, min(65, training.total_steps)).astype(int)
@@ -119,13 +132,19 @@ def fingerprint(network: Network, data: Dataset, training: Training, seed: int) 
         {
             "model": repr(network.model),
             "dtype": network.dtype,
-            "data": [data.name, len(data.train.y), zlib.crc32(data.train.y.tobytes())],
+            "backend": getattr(network.kernels, "__name__", ""),  # another one rounds differently
+            "data": [data.name, _digest(data.train), _digest(data.valid)],
             "seed": seed,
             "learning_rates": [float(rates(int(step))) for step in at],
             **settings,
         },
         default=float,  # numbers of NumPy
     )
+
+
+def _digest(split: Split) -> list[int]:
+    some = split.x[:: max(1, len(split.y) // 256)]
+    return [len(split.y), zlib.crc32(split.y.tobytes()), zlib.crc32(some.tobytes())]
 
 
 def check_fingerprint(found: str, expected: str, folder: object) -> None:

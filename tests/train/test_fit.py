@@ -207,6 +207,12 @@ def test_l2_decay_is_in_the_logged_gradient_and_decoupled_decay_is_not(digits: D
         ({"label_smoothing": 1.0}, "label_smoothing = 1.0"),
         ({"clip_threshold": 0.0}, "clip_threshold = 0.0"),
         ({"polyak_decay": 1.0}, "polyak_decay = 1.0"),
+        ({"hyperparameters": {"momentum": 1.0}}, "momentum = 1.0"),
+        ({"hyperparameters": {"momentum": "0.9"}}, "momentum = '0.9'"),
+        ({"weight_decay": "a"}, "weight_decay = 'a'"),
+        ({"clip_threshold": math.nan}, "clip_threshold = nan"),
+        ({"decoupled": 1}, "decoupled = 1"),
+        ({"evaluation_batch": 64.5}, "evaluation_batch = 64.5"),
         ({"evaluation_batch": 31}, "evaluation_batch = 31 is below batch_size = 32"),
     ],
 )

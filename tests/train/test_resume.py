@@ -144,6 +144,20 @@ def test_a_damaged_latest_checkpoint_costs_steps_but_no_bits(
     assert bits(network, result) == expected
 
 
+def test_checkpoints_of_other_data_or_another_backend_are_refused(
+    digits: Dataset, numpy_kernels: Backend, numba_kernels: Backend, tmp_path: Path
+) -> None:
+    """The same labels with other pixels, the same training set with another validation set, other roundings."""
+    settings = training(steps=3)
+    fit(start(numpy_kernels), digits, settings, seed=4, folder=tmp_path)
+    brighter = digits._replace(train=digits.train._replace(x=digits.train.x * np.float32(1.25)))
+    judged_by_test = digits._replace(valid=digits.test)
+    for k, data, named in ((numpy_kernels, brighter, "data"), (numpy_kernels, judged_by_test, "data"),
+                           (numba_kernels, digits, "backend")):  # fmt: skip
+        with pytest.raises(InputError, match=rf"of another training \({named} differ\)"):
+            fit(start(k), data, settings, seed=4, folder=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("changes", "seed", "width", "named"),
     [
