@@ -26,7 +26,7 @@ from refplay.analysis.caveats import fixed_caveat
 from refplay.analysis.finding import Finding
 from refplay.analysis.variance import SECTION, Spread, finished_reruns, trial_variance
 from refplay.analysis.wording import count, known, study_quantity
-from refplay.study.record import Round, Study
+from refplay.study.record import Round, Study, TrialRecord
 
 Complexity = Literal["none", "some", "much"]
 EARNED: dict[str, float] = {"none": 0.0, "some": 1.0, "much": 2.0}  # retrain standard deviations of the baseline
@@ -50,7 +50,7 @@ class Decision:
     baseline_reruns: Spread
     complexity: Complexity = "none"
     caveats: tuple[str, ...] = ()
-    others: tuple[tuple[str, float, float, int], ...] = ()  # further studies: name, and mean, sd, n of their reruns
+    others: tuple[tuple[str, float, float, int], ...] = ()  # name, and mean, sd, n of the reruns
 
     @property
     def adopt(self) -> bool:
@@ -177,24 +177,37 @@ def _caveats(candidate: Study, baseline: Study, metric: str) -> list[str]:
 
 
 def compare(round: Round, *, metric: str | None = None, complexity: Complexity = "none") -> Decision | None:
-    """Decide between the studies of a round: the one with the lowest mean over its reruns against the runner-up.
+    """Decide between the scientific values of a round: the lowest mean over the reruns against the runner-up.
 
-    The others are listed in the decision. None where there are not two studies to compare. A study without complete
-    reruns ranks by its best trial, after those that have some.
+    Compared are the studies, or, where the values lie inside the space of one study, its parts (`Round.contenders`);
+    the others are listed in the decision. None where there are not two to compare. A study without complete reruns
+    ranks by its best trial, after those that have some.
     """
     metric = metric or round.plan.metric
-    order = sorted((s for s in round.studies if s.ranked(metric) or finished_reruns(s, metric)),
+    order = sorted((s for s in round.contenders() if s.ranked(metric) or finished_reruns(s, metric)),
                    key=lambda s: _rank(s, metric))
     if len(order) < 2:
         return None
     decision = decide(order[0], order[1], metric=metric, complexity=complexity)
     notes = list(decision.caveats)
     if len(order) > 2:
-        notes.append(f"{order[0].name} is the best of {len(order)} studies and {order[1].name} the runner-up.")
+        notes.append(f"{order[0].name} is the best of the {len(order)} compared, {order[1].name} the runner-up.")
     if caveat := fixed_caveat(round.plan):
         notes.append(caveat)
-    others = tuple((s.name, v.mean, v.sd, v.n) for s in order[2:] if (v := trial_variance(s, metric)))
+    others = tuple((s.name, v.mean, v.sd, v.n) for s in order[2:] if (v := trial_variance(s, metric)).n)
     return replace(decision, caveats=tuple(notes), others=others)
+
+
+def standing(round: Round, decision: Decision | None) -> TrialRecord | None:
+    """Return the trial whose configuration stands at the end of a round; None where no trial is complete.
+
+    The best trial of the candidate, or of the baseline where the decision is to keep that. While it is undecided the
+    candidate stands for its lower mean. Without a decision it is the best trial of the only study with results.
+    """
+    found = {study.name: ranked[0] for study in round.contenders() if (ranked := study.ranked(round.plan.metric))}
+    if decision is None:
+        return next(iter(found.values()), None)
+    return found.get(decision.baseline if decision.verdict == "keep" else decision.candidate)
 
 
 def _rank(study: Study, metric: str) -> tuple[bool, float]:
@@ -248,4 +261,4 @@ def _undecided(decision: Decision) -> str:
     needed = reruns_needed(decision)
     how = (f"about {needed} reruns of each would settle a difference of this size" if needed else
            "rerun the best trial of each with 5 other seeds")
-    return f"Take the simpler of the two for now; {how}."
+    return f"Neither is shown to be better: take the simpler of the two for now; {how}."

@@ -111,7 +111,7 @@ def overfitting(study: Study, metric: str, scientific: tuple[str, ...] = ()) -> 
                         f"The curves of {metric} have fewer than {SMALLEST} evaluations: too few to see overfitting.",
                         {"judged": 0, "trials": len(ranked)}, "Evaluate more often.", SECTION)]
     risen = [rise for t in judged if (rise := rises(t, metric, LEVEL / len(judged)))]
-    bests = best_of_each(ranked, scientific)
+    bests = [best[0] for part in study.split(scientific) if (best := part.ranked(metric))]
     numbers = {"judged": len(judged), "best": [t.number for t in bests]}
     broken = [rise for rise in risen if rise.training]
     return [_overfitting(study, metric, [rise for rise in risen if not rise.training], bests, numbers),
@@ -163,14 +163,6 @@ def _written(study: Study, metric: str, rise: Rise) -> str:
     written = study_quantity(metric, study)
     return (f"in trial {rise.trial.number} from {written.write(rise.lowest)} around step {rise.step} to "
             f"{written.write(rise.final)} at the end (noise would explain {written.gap(rise.beyond)})")
-
-
-def best_of_each(ranked: list[TrialRecord], names: tuple[str, ...]) -> list[TrialRecord]:
-    """Return, from trials best first, the best one of each combination of values of `names`; without names the best."""
-    first: dict[str, TrialRecord] = {}
-    for trial in ranked:
-        first.setdefault(repr([trial.params.get(name) for name in names]), trial)
-    return list(first.values())
 
 
 def _remedies(study: Study, in_best: bool) -> str:

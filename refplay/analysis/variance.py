@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -89,8 +90,9 @@ def study_variance(studies: Sequence[Study], metric: str) -> Spread:
 
 
 def variance(round: Round, metric: str) -> list[Finding]:
-    """Return the trial variance of every study, and what the other two sources of variation are not covered by."""
-    findings = [_trial_variance(study, metric) for study in round.studies if study.ranked(metric)]
+    """Return the trial variance of all that the round compares, and that it covers one source of variation of three."""
+    findings = [replace(_trial_variance(part, metric), study=study.name) for study in round.studies
+                for part in study.split(round.plan.scientific) if part.ranked(metric)]
     if not findings:
         return []
     return [*findings, Finding(

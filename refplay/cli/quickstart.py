@@ -17,7 +17,7 @@ from refplay.errors import InputError
 from refplay.procedures.adam_budget import adam_space
 from refplay.search.space import LogUniform, OneMinusLogUniform, Space
 from refplay.study.plan import Plan
-from refplay.study.record import Round, TrialRecord
+from refplay.study.record import Round
 from refplay.study.runner import run
 
 TRIALS = 24
@@ -59,17 +59,8 @@ def quickstart(out: Path, *, workers: int | None = None) -> int:
 
 def _test_error(done: Round) -> float | None:
     """Return the test error of the configuration that stands at the end; nothing before this has read the test set."""
+    from refplay.analysis.adoption import compare, standing
     from refplay.procedures.workloads import evaluate_on_test
 
-    best = _chosen(done)
+    best = standing(done, compare(done))
     return None if best is None else evaluate_on_test(best, done.plan.steps).error
-
-
-def _chosen(done: Round) -> TrialRecord | None:
-    from refplay.analysis.adoption import compare
-
-    decision = compare(done)
-    ranked = {study.name: study.ranked(done.plan.metric) for study in done.studies}
-    if decision is not None:
-        return ranked[decision.candidate][0]
-    return next((trials[0] for trials in ranked.values() if trials), None)

@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from refplay.analysis.adoption import Complexity, Decision, compare, decide
-from refplay.study.record import Round, Study
+from refplay.analysis.adoption import Complexity, Decision, compare, decide, standing
+from refplay.study.record import Round, Study, TrialRecord
 from refplay.study.store import Launch, Store
 
 
@@ -22,8 +22,8 @@ def launch(round: Round, store: str | Path, *, complexity: Complexity = "none",
     """Decide whether the best study of `round` becomes the best configuration so far, and record the decision.
 
     The configuration to beat is that of the last adopted launch of another round of the same store and metric. Where
-    there is none, the studies of the round are compared with each other; where there is only one study, its best trial
-    is adopted as the first configuration, on no evidence but that there must be one.
+    there is none, the scientific values of the round are compared with each other; where there is only one, its best
+    trial is adopted as the first configuration, on no evidence but that there must be one.
 
     Parameters
     ----------
@@ -43,29 +43,29 @@ def launch(round: Round, store: str | Path, *, complexity: Complexity = "none",
     """
     metric = round.plan.metric
     between = compare(round, complexity=complexity)
-    candidate = _candidate(round, between)
-    if candidate is None:
+    best = standing(round, between)
+    if best is None:
         return None
     with Store(store) as opened:
         incumbent = _incumbent(opened, round)
-        decision = decide(candidate, incumbent, metric=metric, complexity=complexity) if incumbent else between
+        decision = between
+        if incumbent:
+            decision = decide(_contender(round, best), incumbent, metric=metric, complexity=complexity)
         adopted = decision.adopt if decision else True
         reason = decision.reason if decision else "The first configuration: there is nothing to compare it with."
-        best = candidate.ranked(metric)[0]
-        this = (round.plan.name, candidate.name, best.number, reason)
+        this = (round.plan.name, best.study, best.number, reason)
         same = [was for was in opened.launches() if (was.round, was.study, was.number, was.decision) == this]
         # Reporting twice on one round is one decision, not two.
         evidence = (asdict(decision) if decision else {"metric": metric}) | {"test_error": test_error}
         recorded = same[-1] if same else opened.record_launch(
-            round.plan.name, study=candidate.name, number=best.number, adopted=adopted, decision=reason,
+            round.plan.name, study=best.study, number=best.number, adopted=adopted, decision=reason,
             evidence=evidence)
     return recorded, decision
 
 
-def _candidate(round: Round, between: Decision | None) -> Study | None:
-    if between is not None:
-        return next(study for study in round.studies if study.name == between.candidate)
-    return next((study for study in round.studies if study.ranked(round.plan.metric)), None)
+def _contender(round: Round, trial: TrialRecord) -> Study:
+    return next(study for study in round.contenders()
+                if any((t.study, t.number) == (trial.study, trial.number) for t in study.trials))
 
 
 def _incumbent(store: Store, round: Round) -> Study | None:
@@ -73,6 +73,7 @@ def _incumbent(store: Store, round: Round) -> Study | None:
     for past in reversed(store.launches()):
         if past.adopted and past.round != round.plan.name:
             earlier = store.load_round(past.round)
-            study = next(study for study in earlier.studies if study.name == past.study)
-            return study if earlier.plan.metric == round.plan.metric else None
+            trial = next(t for study in earlier.studies for t in study.trials
+                         if (t.study, t.number) == (past.study, past.number))
+            return _contender(earlier, trial) if earlier.plan.metric == round.plan.metric else None
     return None

@@ -6,7 +6,7 @@ import json
 import shutil
 import sqlite3
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,8 +35,7 @@ class Standing(NamedTuple):
     study: str
     trials: int  # of its search
     searching: int  # those of them that have not finished
-    best_number: int | None  # of the best complete trial of its search
-    best: float | None  # its value
+    best: float | None  # value of the best complete trial of its search
     reruns: int  # repetitions, finished or not
     finished: int  # of trials and repetitions
     unfinished: int
@@ -116,14 +115,24 @@ class Claims:
     def standings(self) -> list[Standing]:
         """Return where each study of the round stands, in the order of the plan."""
         return [Standing(*row) for row in self._store.rows(f"""
-            WITH best AS (
-                SELECT study, number, best, row_number() OVER (PARTITION BY study ORDER BY best, number) AS rank
-                FROM trials WHERE rerun = 0 AND state = 'complete')
-            SELECT name, sum(rerun = 0), sum(rerun = 0 AND NOT {FINISHED}), best.number, best.best,
+            SELECT name, sum(rerun = 0), sum(rerun = 0 AND NOT {FINISHED}),
+                   min(best) FILTER (WHERE rerun = 0 AND state = 'complete'),
                    sum(rerun > 0), sum({FINISHED}), sum(NOT {FINISHED})
             FROM studies JOIN trials ON trials.study = studies.id
-                 LEFT JOIN best ON best.study = studies.id AND best.rank = 1
             WHERE round = ? GROUP BY studies.id ORDER BY place""", [self._round])]
+
+    def best_numbers(self, place: int, names: Iterable[str]) -> list[int]:
+        """Return the numbers of the best complete trials of the study at `place`: one for each combination of `names`.
+
+        The trials are those that `Study.split` would call the best of its parts; without names, the best of all.
+        """
+        found: dict[str, int] = {}
+        for number, params in self._store.rows(
+                "SELECT number, params FROM trials JOIN studies ON studies.id = study WHERE round = ? AND place = ? "
+                "AND rerun = 0 AND state = 'complete' ORDER BY best, number", [self._round, place]):
+            values = json.loads(params)
+            found.setdefault(repr([values.get(name) for name in names]), number)
+        return list(found.values())
 
     def forget_untouched(self) -> None:
         """Remove the round and its folder if no trial of it has finished and no other run works on it."""

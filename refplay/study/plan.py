@@ -39,7 +39,8 @@ class Plan:
     trials, steps : int
         Trials of each study and training steps of every trial, 1 or more.
     reruns : int
-        Repetitions of the best trial of each study with other seeds, which measure the trial variance.
+        Repetitions, with other seeds, of the best trial of each combination of scientific values; they measure the
+        trial variance.
     seed : int
         0 or more; another seed searches other points and trains with other random numbers.
     mode : "exploration" or "exploitation"

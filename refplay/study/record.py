@@ -5,6 +5,7 @@ Nothing here runs or stores anything; `refplay.study.store` writes these values,
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refplay.search.space import Space
+from refplay.study.checks import text_of
 from refplay.study.plan import Plan
 
 
@@ -76,12 +78,28 @@ class Study:
     scientific: dict[str, Any]  # the scientific values that this study holds fixed; {} when they are inside the space
     space: Space  # what varies
     trials: tuple[TrialRecord, ...]  # of the search, by number
-    reruns: tuple[TrialRecord, ...] = ()  # repetitions of its best trial with other seeds
+    reruns: tuple[TrialRecord, ...] = ()  # of its best trial (of each scientific value) with other seeds
 
     def ranked(self, metric: str) -> list[TrialRecord]:
         """Return the complete trials that reported `metric`, best (lowest over training) first."""
         scored = [(best.value, t.number, t) for t in self.trials if t.feasible and (best := t.best(metric))]
         return [trial for _, _, trial in sorted(scored, key=lambda row: row[:2])]
+
+    def split(self, names: Iterable[str]) -> list[Study]:
+        """Return a study for each combination of values of `names` among its trials, in order of appearance.
+
+        The form in which the values of scientific hyperparameters inside the space are compared. A study in which none
+        of `names` varies is its own only part.
+        """
+        inside = [name for name in names if any(dimension.name == name for dimension in self.space.dimensions)]
+        if not inside:
+            return [self]
+        parts: dict[str, tuple[list[TrialRecord], list[TrialRecord]]] = {}
+        for trial in (*self.trials, *self.reruns):
+            text = ",".join(f"{name}={text_of(trial.params.get(name))}" for name in inside)
+            parts.setdefault(text, ([], []))[trial.rerun > 0].append(trial)
+        return [Study(f"{self.name}/{text}", {**self.scientific, **{n: trials[0].params.get(n) for n in inside}},
+                      self.space, tuple(trials), tuple(reruns)) for text, (trials, reruns) in parts.items() if trials]
 
 
 @dataclass(frozen=True)
@@ -90,3 +108,7 @@ class Round:
 
     plan: Plan
     studies: tuple[Study, ...]
+
+    def contenders(self) -> list[Study]:
+        """Return what the round compares: a study, or a part of one, for each combination of scientific values."""
+        return [part for study in self.studies for part in study.split(self.plan.scientific)]

@@ -7,6 +7,7 @@ number of workers nor the order in which trials finish nor an interruption chang
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
@@ -31,7 +32,10 @@ _POLL = 0.2  # seconds between two looks at the trials that other runs work on
 def run(plan: Plan, objective: Objective | None = None, *, store: str | Path = "runs.db",
         executor: Executor | None = None, resume: bool = True, workers: int | None = None,
         progress: ProgressCallback | None = None, folder: str | Path | None = None) -> Round:
-    """Run all trials of `plan` that the store does not hold yet, then the repetitions of each study's best trial.
+    """Run all trials of `plan` that the store does not hold yet, then the repetitions of the best ones.
+
+    Repeated is the best trial of each study; where a study has the scientific hyperparameters inside its space, that of
+    each combination of their values.
 
     Parameters
     ----------
@@ -103,7 +107,7 @@ def _look(path: Path, plan: Plan, reference: str, resume: bool) -> Round | None:
         store.check_round(plan, reference)
         info = next(info for info in store.rounds() if info.name == plan.name)
         found = store.load_round(plan.name)
-        reruns = sum(plan.reruns for study in found.studies if study.ranked(plan.metric))
+        reruns = sum(plan.reruns for contender in found.contenders() if contender.ranked(plan.metric))
         planned = sum(len(study.trials) for study in found.studies) + reruns
         return found if info.finished == planned else None
 
@@ -136,6 +140,8 @@ class _Work:
         self._given: dict[Future[Outcome], Claim] = {}
         self._suspects: list[Claim] = []  # one of them killed its worker; each is tried alone
         self._specs = plan.studies()
+        # Scientific values inside the space of a study: the best trial of each is repeated.
+        self._values = math.prod(map(len, plan.scientific.values())) if plan.together else 1
 
     def until_done(self) -> None:
         """Run trials until the round has none left, here or in another run."""
@@ -155,11 +161,16 @@ class _Work:
         unfinished = 0
         for spec, standing in zip(self._specs, self._claims.standings(), strict=True):
             left = standing.unfinished
-            repeats = self._plan.reruns if standing.searching or standing.best_number is not None else 0
-            if not standing.searching and standing.best_number is not None and standing.reruns < repeats:
-                seeds = [spec.trial_seed(standing.best_number, rerun) for rerun in range(1, repeats + 1)]
-                self._claims.add_reruns(spec.index, standing.best_number, seeds)
-                left = repeats
+            if standing.searching:
+                repeats = self._plan.reruns * self._values  # unless no trial of a value completes
+            else:
+                bests = self._claims.best_numbers(spec.index, self._plan.scientific)
+                repeats = self._plan.reruns * len(bests)
+                if standing.reruns < repeats:
+                    for number in bests:
+                        seeds = [spec.trial_seed(number, rerun) for rerun in range(1, self._plan.reruns + 1)]
+                        self._claims.add_reruns(spec.index, number, seeds)
+                    left = repeats
             unfinished += left
             self._tell(spec.name, standing.finished, standing.trials + repeats, standing.best)
         return unfinished

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refplay.analysis.adoption import compare, decide, decision_finding, reruns_needed, welch
+from refplay.analysis.adoption import compare, decide, decision_finding, reruns_needed, standing, welch
 from refplay.analysis.variance import finished_reruns, spread, study_variance, trial_variance, variance
-from refplay.search.space import LogUniform, Space
+from refplay.search.space import Choice, LogUniform, Space
 from refplay.study.plan import Plan
 from refplay.study.record import Round, Study
 
@@ -155,8 +155,39 @@ def test_a_round_compares_its_best_with_the_runner_up_and_lists_the_others(rerun
     assert (decision.candidate, decision.baseline, decision.verdict) == ("a", "b", "adopt")
     assert decision.others == (("c", pytest.approx(0.051), pytest.approx(0.001), 3),)
     assert any("width=8" in caveat for caveat in decision.caveats)
-    assert any("best of 3 studies" in caveat for caveat in decision.caveats)
+    assert any("best of the 3 compared" in caveat for caveat in decision.caveats)
     assert decision_finding(decision, "p").numbers["verdict"] == "adopt"
+
+
+def test_values_inside_the_space_of_one_study_are_compared_like_studies(make_trial):
+    space = Space(optimizer=Choice(["x", "y", "z"]), learning_rate=LogUniform(1e-4, 1e-1))
+    params = [{"optimizer": name, "learning_rate": 0.01} for name in "xyzxyz"]
+    trials = [make_trial(i, p, 0.02 + 0.001 * i) for i, p in enumerate(params)]
+    reruns = [make_trial(number, params[number], value, rerun=i + 1)
+              for number, values in ((0, B), (1, A)) for i, value in enumerate(values)]
+    plan = Plan(name="p", goal="which?", scientific={"optimizer": ["x", "y", "z"]}, together=True,
+                nuisance={"learning_rate": LogUniform(1e-4, 1e-1)})
+    round = Round(plan, (Study("p", {}, space, tuple(trials), tuple(reruns)),))
+    decision = compare(round)
+    assert (decision.candidate, decision.baseline, decision.verdict) == ("p/optimizer=y", "p/optimizer=x", "adopt")
+    assert decision.difference == pytest.approx(np.mean(A) - np.mean(B))
+    assert decision.others == ()  # z has no reruns
+    assert standing(round, decision).number == 1  # although trial 0 is the best of the search
+    found = {f.numbers["trial"]: (f.study, f.numbers["n"]) for f in variance(round, "valid_error") if "n" in f.numbers}
+    assert found == {0: ("p", len(B)), 1: ("p", len(A)), 2: ("p", 0)}
+
+
+def test_what_stands_is_what_the_decision_says(rerun):
+    def verdict_and_study(*studies):
+        decision = compare(round := _round(*studies))
+        found = standing(round, decision)
+        return decision.verdict, next(s.name for s in studies if any(t is found for t in s.trials))
+
+    assert verdict_and_study(rerun("old", B), rerun("new", A)) == ("adopt", "new")
+    assert verdict_and_study(rerun("old", B), rerun("new", [0.01, 0.05])) == ("undecided", "new")
+    assert verdict_and_study(rerun("old", B), rerun("new", [*A, None])) == ("keep", "old")  # it diverged once
+    assert standing(_round(rerun("alone", A)), None).params["learning_rate"] < 3e-4
+    assert standing(_round(), None) is None
 
 
 def test_a_round_ranks_by_reruns_and_not_by_the_lucky_winner(rerun, make_study):

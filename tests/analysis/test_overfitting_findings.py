@@ -106,7 +106,7 @@ def test_optimization_that_broke_down_is_not_overfitting_though_its_loss_falls_a
         assert [(f.topic, f.verdict, f.numbers["worse"]) for f in rest] == [("training-loss", "note", [1])] * broken
         if broken:
             assert "not overfitting" in rest[0].seen
-            assert rest[0].numbers["lowest_training_loss"] == pytest.approx(1.425, abs=0.05)  # middle of the last window
+            assert rest[0].numbers["lowest_training_loss"] == pytest.approx(1.425, abs=0.05)
             assert rest[0].numbers["last_training_loss"] == pytest.approx(1.86, abs=0.05)
             assert "clipping" in rest[0].action
             assert rest[0].section.startswith("How can optimization failures")

@@ -65,6 +65,19 @@ def test_a_later_round_must_beat_the_configuration_that_was_launched(store: Path
     assert (third.adopted, third.predecessor, third.params["level"]) == (True, first.id, 0.1)
 
 
+def test_a_round_of_one_study_is_launched_and_beaten_like_any_other(store: Path) -> None:
+    together = replace(PLAN, together=True, trials=8)
+    first, decision = launch(play(together, store), store) or pytest.fail("nothing was launched")
+    assert decision is not None
+    assert (decision.candidate, decision.verdict) == ("first/level=0.3", "adopt")
+    assert (first.study, first.params["level"], first.adopted) == ("first", 0.3, True)
+    worse = replace(together, name="worse", scientific={"level": [0.6, 0.4]})
+    kept, decision = launch(play(worse, store), store) or pytest.fail("nothing was launched")
+    assert decision is not None
+    assert (decision.candidate, decision.baseline) == ("worse/level=0.4", "first/level=0.3")
+    assert (kept.adopted, kept.predecessor, kept.params["level"]) == (False, first.id, 0.4)
+
+
 def test_one_decision_is_recorded_once(store: Path) -> None:
     done = play(PLAN, store)
     once, again = launch(done, store, test_error=0.25), launch(done, store)

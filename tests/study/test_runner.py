@@ -94,6 +94,40 @@ def test_hand_written_and_together_plans_run(tmp_path, make_plan, objectives, th
         assert [info.name for info in store.rounds()] == ["listed", "together"]
 
 
+def test_a_together_plan_repeats_the_best_trial_of_each_scientific_value(tmp_path, make_plan, objectives, threads):
+    told = []
+    plan = make_plan(together=True, trials=8)
+    done = run(plan, objectives.descend, store=tmp_path / "runs.db", executor=threads,
+               progress=lambda *line: told.append(line))
+    (both,) = done.studies
+    slow, fast = sorted(done.contenders(), key=lambda part: part.name, reverse=True)
+    assert (slow.name, fast.name) == ("slow-or-fast/speed=slow", "slow-or-fast/speed=fast")
+    assert (slow.scientific, fast.scientific) == ({"speed": "slow"}, {"speed": "fast"})
+    for part in (slow, fast):
+        best = part.ranked("valid_error")[0]
+        assert [(trial.number, trial.rerun, trial.params) for trial in part.reruns] == [
+            (best.number, rerun, best.params) for rerun in (1, 2)]
+    assert len(both.reruns) == 4
+    assert {line[2] for line in told} == {12}
+    assert told[-1][1] == 12
+    told.clear()
+    run(plan, objectives.descend, store=tmp_path / "runs.db", executor=threads, progress=lambda *l: told.append(l))
+    assert told == []  # all is there: nothing is started
+
+
+def test_a_scientific_value_without_a_complete_trial_has_no_repetitions(tmp_path, make_plan, threads):
+    def only_slow(trial):
+        if trial["speed"] == "fast":
+            raise FloatingPointError("diverged")
+        trial.report(1, valid_error=1 / (1 + trial.number))
+
+    told = []
+    done = run(make_plan(together=True, trials=8), only_slow, store=tmp_path / "runs.db", executor=threads,
+               progress=lambda *line: told.append(line))
+    assert {(trial.params["speed"], trial.rerun) for trial in done.studies[0].reruns} == {("slow", 1), ("slow", 2)}
+    assert told[-1][1:3] == (10, 10)
+
+
 def test_worker_processes_have_one_kernel_thread(tmp_path, make_plan, objectives_folder, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
