@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from refplay.analysis.wording import quantity
 
 ProgressCallback = Callable[[str, int, int, float | None], None]
 
@@ -15,7 +16,7 @@ ProgressCallback = Callable[[str, int, int, float | None], None]
 @contextmanager
 def progress_bars(metric: str, console: Console) -> Iterator[ProgressCallback]:
     """Yield a callback `(study, done, total, best)` that draws a bar for each study it is called with."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
                TextColumn("{task.fields[best]}"))
     with Progress(*columns, console=console) as bars:
         waiting = bars.add_task("preparing (the first time, kernels are compiled)", total=None, best="")
@@ -26,7 +27,7 @@ def progress_bars(metric: str, console: Console) -> Iterator[ProgressCallback]:
                 bars.remove_task(waiting)
             if study not in tasks:
                 tasks[study] = bars.add_task(study, total=total, best="")
-            shown = "" if best is None or math.isnan(best) else f"best {metric} {best:.4g}"
+            shown = "" if best is None else f"best {metric} {quantity(metric, [best]).write(best)}"
             bars.update(tasks[study], completed=done, total=total, best=shown)  # type: ignore[arg-type]
 
         yield update

@@ -57,11 +57,13 @@ def conclude(done: Round, store: Path, path: Path, console: Console, *, test: fl
     from refplay.report import print_report, write_report
 
     findings, decision = learn(done), compare(done)
-    if launching and (launched := launch(done, store, test_error=test)):
-        test = launched[0].evidence["test_error"]  # a report made again later tells it too, without measuring it again
-    write_report(done, findings, decision, path, store=store, test=test)
-    print_report(done, findings, decision, console, test=test)
-    console.print(f"report   {path}\nstore    {store}", highlight=False, soft_wrap=True)
+    launched = launch(done, store, test_error=test) if launching else None
+    recorded = launched[0] if launched else None
+    if recorded:
+        test = recorded.evidence["test_error"]  # a report made again later tells it too, without measuring it again
+    write_report(done, findings, decision, path, store=store, test=test, launch=recorded)
+    print_report(done, findings, decision, console, test=test, launch=recorded)
+    console.print(f"report   {path}\nstore    {store}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _report_path(store: Path, name: str) -> Path:

@@ -26,7 +26,7 @@ from refplay.report.tables import short_name
 from refplay.study.plan_toml import dump_plan
 from refplay.study.provenance import Provenance, provenance
 from refplay.study.record import Round
-from refplay.study.store import Store
+from refplay.study.store import Launch, Store
 
 # Which plots support a finding, by its topic; those of its hyperparameter where it has one.
 SUPPORT = {"boundary": ("axis",), "stability": ("axis", "gradient-norm"), "feasibility": ("axis",),
@@ -37,7 +37,7 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # even 
 
 
 def write_report(round: Round, findings: Sequence[Finding], decision: Decision | None, path: str | Path, *,
-                 store: str | Path | None = None, test: float | None = None) -> Path:
+                 store: str | Path | None = None, test: float | None = None, launch: Launch | None = None) -> Path:
     """Write the report of a round as one HTML file and return its path.
 
     Parameters
@@ -52,7 +52,9 @@ def write_report(round: Round, findings: Sequence[Finding], decision: Decision |
     store : str or Path, optional
         The store of the round, which knows how it was started; without it, this process is named.
     test : float, optional
-        Test error (a fraction, as the metric) of the chosen configuration, measured once at the end.
+        Test error (a fraction, as the metric) of the configuration that stands, measured once at the end.
+    launch : Launch, optional
+        What was recorded about the best configuration so far.
 
     Raises
     ------
@@ -60,12 +62,12 @@ def write_report(round: Round, findings: Sequence[Finding], decision: Decision |
         The file cannot be written there, or the store cannot be read.
     """
     origin = _origin(round, store)
-    page = render(round, findings, decision, origin, store=str(store or ""), test=test)
+    page = render(round, findings, decision, origin, store=str(store or ""), test=test, launch=launch)
     return _write(Path(path), page)
 
 
 def render(round: Round, findings: Sequence[Finding], decision: Decision | None, origin: Provenance, *, store: str = "",
-           test: float | None = None) -> str:
+           test: float | None = None, launch: Launch | None = None) -> str:
     """Return the page as text; see `write_report`."""
     title = f"{round.plan.name}: report"
     learned = _learned(round, [finding for finding in findings if finding.topic != "adoption"])
@@ -75,7 +77,8 @@ def render(round: Round, findings: Sequence[Finding], decision: Decision | None,
                tag("header", tag("h1", round.plan.name), tag("p", round.plan.goal, class_="goal"),
                    parts.answer(round, findings, decision, test),
                    tag("nav", [tag("a", words, href=f"#{anchor}") for anchor, words in links])),
-               tag("main", parts.design(round), parts.results(round), learned, parts.decision_part(round, decision),
+               tag("main", parts.design(round), parts.results(round), learned,
+                   parts.decision_part(round, decision, launch),
                    parts.reproduction(round, origin, dump_plan(round.plan), store)),
                tag("footer", tag("p", f"Made by refplay {origin.version}.", class_="soft")))
     head = tag("head", tag("meta", charset="utf-8"),
@@ -96,9 +99,10 @@ class Shown(NamedTuple):
 
 def _learned(round: Round, findings: Sequence[Finding]) -> Markup:
     rest = [Shown(*picture[:3], figure(picture)) for picture in round_pictures(round)]
-    places = [(round.plan.name, "The round as a whole"), *((s.name, short_name(s, round)) for s in round.studies)]
+    # The only study of a round has the name of the round: its findings and plots stand once.
+    places = {round.plan.name: "The round as a whole"} | {s.name: short_name(s, round) for s in round.studies}
     blocks = []
-    for name, words in places:
+    for name, words in places.items():
         own = [finding for finding in findings if finding.study == name]
         own.sort(key=lambda finding: ("attention", "note", "good").index(finding.verdict))
         cards = [parts.finding_card(finding, _take(rest, finding)) for finding in own]

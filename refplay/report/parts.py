@@ -16,15 +16,18 @@ from refplay.report.tables import (
     best_table,
     budget_table,
     decision_table,
+    launch_words,
     lost_trials,
     roles_table,
     round_quantity,
     short_name,
     shorter,
     studies_table,
+    words_of_test,
 )
 from refplay.study.provenance import Provenance
 from refplay.study.record import Round, Study
+from refplay.study.store import Launch
 
 PLAYBOOK = "https://github.com/google-research/tuning_playbook"
 SIGNS = {"good": "✓ good", "attention": "! attention", "note": "i note"}
@@ -57,9 +60,7 @@ def answer(round: Round, findings: Sequence[Finding], decision: Decision | None,
     else:
         lines.append(tag("p", f"No complete trial reported {round.plan.metric}."))
     if test is not None:
-        words = f"Test {shown.words.removeprefix('validation ')}"
-        lines.append(tag("p", f"{words} of the chosen configuration, measured once at the end: ",
-                         tag("strong", shown.write(test)), "."))
+        lines.append(tag("p", f"{words_of_test(round, decision)}: ", tag("strong", shown.write(test)), "."))
     open_points = sum(finding.verdict == "attention" for finding in findings)
     if open_points:
         lines.append(tag("p", tag("a", f"{count(open_points, 'finding')} to look at", href="#learned"),
@@ -128,12 +129,13 @@ def section_link(section: str) -> Markup:
     return tag("a", title, href=f"{PLAYBOOK}#{anchor}", rel="noreferrer")
 
 
-def decision_part(round: Round, decision: Decision | None) -> Markup:
-    """Return the decision with its numbers, caveats and next step."""
+def decision_part(round: Round, decision: Decision | None, launch: Launch | None = None) -> Markup:
+    """Return the decision with its numbers, caveats and next step, and what was launched."""
     heading = tag("h2", "4. Decision")
+    launched = tag("p", tag("strong", "Launch: "), launch_words(round, decision, launch)) if launch else None
     if decision is None:
-        return tag("section", heading, tag("p", "There are not two studies with results to compare, so nothing is "
-                                                "decided in this round."), id="decision")
+        return tag("section", heading, tag("p", "The round has no two scientific values with results, so there is "
+                                                "nothing to decide between."), launched, id="decision")
     finding = decision_finding(decision, round.plan.name)
     candidate, baseline = (shorter(name, round) for name in (decision.candidate, decision.baseline))
     question = f" · {candidate} in place of {baseline}?"
@@ -143,7 +145,7 @@ def decision_part(round: Round, decision: Decision | None) -> Markup:
                    tag("p", tag("strong", "Next: "), finding.action),
                    tag("p", "Playbook: ", section_link(finding.section), class_="soft"),
                    class_=f"card {finding.verdict}"),
-               table(decision_table(decision, round), row_heads=True),
+               launched, table(decision_table(decision, round), row_heads=True),
                tag("ul", [tag("li", caveat) for caveat in decision.caveats]) if decision.caveats else None,
                id="decision")
 

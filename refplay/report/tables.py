@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from refplay.analysis.adoption import Decision
+from refplay.analysis.adoption import Decision, standing
 from refplay.analysis.variance import Spread, trial_variance
 from refplay.analysis.wording import Quantity, study_quantity
 from refplay.plot.words import domain_text, leaf, number
 from refplay.search.space import Dimension
 from refplay.study.record import Round, State, Study, TrialRecord
+from refplay.study.store import Launch
 
 Rows = list[tuple[str, ...]]
 
@@ -124,6 +125,25 @@ def lost_trials(study: Study) -> list[tuple[TrialRecord, str]]:
     return [(t, (t.reason.strip().splitlines() or ["no reason recorded"])[-1]) for t in lost]
 
 
+def words_of_test(round: Round, decision: Decision | None) -> str:
+    """Say what the test error of a round is of: the trial, and why that one where nothing has been decided."""
+    words = f"Test {round_quantity(round).words.removeprefix('validation ')}"
+    trial = standing(round, decision)
+    which = f" of trial #{trial.number} of {shorter(trial.study, round)}" if trial else ""
+    why = " (the lower mean over the reruns, since the decision is open)"
+    return f"{words}{which}{why if decision and decision.verdict == 'undecided' else ''}, measured once at the end"
+
+
+def launch_words(round: Round, decision: Decision | None, launch: Launch) -> str:
+    """Say what was recorded as the best configuration so far, and why where the decision does not say it."""
+    what = f"trial #{launch.number} of {shorter(launch.study, round)}"
+    replaced = f", in place of launch {launch.predecessor}" if launch.predecessor else ""
+    said = (f"{what[0].upper()}{what[1:]} is recorded as the best configuration so far{replaced} (launch {launch.id})."
+            if launch.adopted else f"The best configuration so far stays as it was: {what} was considered and not "
+            "launched.")
+    return said if decision and decision.reason == launch.decision else f"{said} {launch.decision}"
+
+
 def decision_table(decision: Decision, round: Round) -> Table:
     """Return the numbers that a decision rests on."""
     shown = round_quantity(round)
@@ -135,6 +155,6 @@ def decision_table(decision: Decision, round: Round) -> Table:
             ("difference (candidate − baseline)", shown.gap(decision.difference)),
             ("95% interval of the difference", f"{low.removesuffix(' percentage points')} to {high}"),
             ("improvement required", required)]
-    rows += [(shorter(name, round), f"{shown.factor * mean:.3g} ± {shown.factor * sd:.2g}{shown.unit} (n={n})")
+    rows += [(shorter(name, round), spread_text(Spread((), n, mean, sd, 0.0), shown))
              for name, mean, sd, n in decision.others]
     return Table(("", f"{shown.words} over n reruns"), rows)

@@ -13,8 +13,17 @@ from rich.text import Text
 from refplay.analysis.adoption import Decision, decision_finding
 from refplay.analysis.finding import Finding
 from refplay.plot.words import printable
-from refplay.report.tables import Table, best_table, round_quantity, short_name, studies_table
+from refplay.report.tables import (
+    Table,
+    best_table,
+    launch_words,
+    round_quantity,
+    short_name,
+    studies_table,
+    words_of_test,
+)
 from refplay.study.record import Round
+from refplay.study.store import Launch
 
 COLOURS = {"attention": "yellow", "note": "cyan", "good": "green"}
 SIGNS = {"attention": "!", "note": "i", "good": "✓"}
@@ -22,12 +31,12 @@ BEST = 3  # trials of each study
 
 
 def print_report(round: Round, findings: Sequence[Finding], decision: Decision | None,
-                 console: Console | None = None, *, test: float | None = None) -> None:
+                 console: Console | None = None, *, test: float | None = None, launch: Launch | None = None) -> None:
     """Print a round: its goal, the studies with their best trials, the findings, the decision.
 
     Parameters
     ----------
-    round, findings, decision, test
+    round, findings, decision, test, launch
         As for `refplay.report.write_report`.
     console : rich.console.Console, optional
         Standard output where none is given.
@@ -43,9 +52,10 @@ def print_report(round: Round, findings: Sequence[Finding], decision: Decision |
     console.print(*_findings(round, findings), sep="\n")
     if decision is not None:
         console.print(_decision(round, decision))
+    if launch is not None:
+        console.print(_text(launch_words(round, decision, launch)))
     if test is not None:
-        words = f"test {shown.words.removeprefix('validation ')} of the chosen configuration, measured once"
-        console.print(_text(f"{words}: {shown.write(test)}", "bold"))
+        console.print(_text(f"{words_of_test(round, decision)}: {shown.write(test)}.", "bold"))
 
 
 def _text(text: object, style: str = "") -> Text:

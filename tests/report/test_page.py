@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import math
 import os
 import re
 import subprocess
@@ -153,7 +154,7 @@ def test_no_text_can_become_markup(plan, round_):
     finding = Finding(HOSTILE, studies[0].name, "attention", HOSTILE, {HOSTILE: HOSTILE, "l": [HOSTILE]}, HOSTILE,
                       HOSTILE, HOSTILE)
     decision = dataclasses.replace(compare(round_), candidate=HOSTILE, baseline=HOSTILE, reason=HOSTILE,
-                                   caveats=(HOSTILE,), others=((HOSTILE, 0.1, 0.1, 3),))
+                                   caveats=(HOSTILE,), others=((HOSTILE, 0.1, 0.1, 3), ("once", 0.25, math.nan, 1)))
     page = Page(render(hostile, [finding, *learn(hostile)], decision, Provenance(*[HOSTILE] * 5), store=HOSTILE))
     check_harmless(page)
     # The parser turned every occurrence back into the same text, so each was written escaped exactly once.
@@ -161,6 +162,7 @@ def test_no_text_can_become_markup(plan, round_):
     in_toml = HOSTILE.replace('"', '\\"')
     assert page.text.count(in_toml) == 3
     assert page.text.count("<script>") == page.text.count(HOSTILE) + 3
+    assert "25% (n=1)" in page.text  # one rerun has no deviation to write
 
 
 def test_control_characters_do_not_reach_the_page(plan, round_, no_plots):
@@ -178,7 +180,7 @@ def test_a_round_without_results_still_has_a_report(plan, tmp_path):
     page = Page(path.read_text("utf-8"))
     check_harmless(page)
     assert "No complete trial reported valid_error" in page.text
-    assert "nothing is decided" in page.text
+    assert "nothing to decide between" in page.text
 
 
 def test_the_file_is_replaced_as_a_whole(round_, tmp_path, no_plots):
@@ -237,3 +239,16 @@ def test_importing_reports_and_plots_does_not_import_matplotlib():
     code = ("import sys, refplay, refplay.plot, refplay.report, refplay.report.terminal, refplay.plot.words;"
             "assert not {'matplotlib', 'scipy', 'numba'} & set(sys.modules), set(sys.modules)")
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_findings_and_plots_of_a_single_study_stand_once(plan, round_):
+    (study, _) = round_.studies
+    alone = dataclasses.replace(plan, scientific={}, nuisance=study.space.domains, fixed={"optimizer": "nesterov"})
+    trials = [tuple(dataclasses.replace(t, study=plan.name) for t in some) for some in (study.trials, study.reruns)]
+    single = Round(alone, (Study(plan.name, {}, study.space, *trials),))
+    findings = learn(single)
+    page = Page(render(single, findings, None, ORIGIN))
+    for finding in findings:
+        assert page.text.count(finding.seen) == 1, finding.topic
+    sources = [attributes["src"] for name, attributes in page.elements if name == "img"]
+    assert len(sources) == len(set(sources))
