@@ -43,8 +43,10 @@ def evaluate(network: Network, split: Split, batch_size: int = 1024) -> Evaluati
     k = network.kernels
     losses, wrong = [], 0.0
     for x, y, weights in evaluation_batches(split, min(batch_size, max(len(split.y), 1))):
+        # Writable, as all arrays of training are: for read-only ones a compiling backend would compile once more.
+        x, y = np.require(x, network.dtype, "W"), np.require(y, None, "W")
         weights = weights.astype(network.dtype, copy=False)
-        loss, z = network.losses(k.asarray(x.astype(network.dtype, copy=False)), k.asarray(y), k.asarray(weights))
+        loss, z = network.losses(k.asarray(x), k.asarray(y), k.asarray(weights))
         losses.append(loss.astype(np.float64))
         wrong += float(((z.argmax(axis=1) != y) * weights).sum(dtype=np.float64))
     n = len(split.y)

@@ -6,7 +6,7 @@ from sklearn.metrics import accuracy_score, log_loss
 
 from refplay.data import Dataset, Split
 from refplay.errors import InputError
-from refplay.kernels import Backend
+from refplay.kernels import Backend, check
 from refplay.nn import Network, convnet, mlp
 from refplay.seeds import generator
 from refplay.train import evaluate
@@ -61,3 +61,24 @@ def test_an_empty_set_and_a_batch_size_of_zero_are_refused(digits: Dataset, nump
         evaluate(network, Split(digits.valid.x[:0], digits.valid.y[:0]))
     with pytest.raises(InputError, match="batch size 0"):
         evaluate(network, digits.valid, 0)
+
+
+def test_kernels_get_no_read_only_arrays(
+    digits: Dataset, numpy_kernels: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read-only array has a type of its own, for which Numba would compile the kernel a second time."""
+    calls = []
+
+    def record(signature: object, *arrays: np.ndarray | None) -> dict[str, int]:
+        calls.append(all(a.flags.writeable for a in arrays if a is not None))
+        return hold(signature, *arrays)  # type: ignore[arg-type]
+
+    hold = check.arrays
+    monkeypatch.setattr(check, "arrays", record)
+    x, y = (array.copy() for array in digits.valid)
+    x.flags.writeable = y.flags.writeable = False
+    network = Network(mlp((8, 8, 1), 10), numpy_kernels, seed=0)
+    assert evaluate(network, Split(x, y), 128) == evaluate(network, digits.valid, 128)
+    assert len(calls) == 2 * 3 * 6
+    assert all(calls)
+    assert not x.flags.writeable
