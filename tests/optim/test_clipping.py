@@ -37,7 +37,7 @@ def test_against_torch_over_all_parameters(kernels, dtype, threshold):
     np.testing.assert_allclose(kernels.to_host(ours), clipped, rtol=1e-6 / norm + 131 * eps)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)
 @given(st.integers(1, 60), st.integers(0, 2**32 - 1), st.floats(1e-3, 1e3))
 def test_clipped_gradient_has_the_norm_of_the_threshold_and_its_old_direction(n, seed, threshold):
     before, g = gradient(n, seed), gradient(n, seed)

@@ -1,14 +1,22 @@
 """The built-in workload: what a plan may give it, and one line for everything else, before any trial runs."""
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from refplay.data import load_dataset
 from refplay.errors import InputError
-from refplay.nn import FAMILIES, BatchNorm
+from refplay.kernels import load
+from refplay.nn import FAMILIES, BatchNorm, Network
 from refplay.optim import RULES
-from refplay.procedures.workloads import DEFAULTS, build
-from refplay.train import Training
+from refplay.procedures.workloads import DEFAULTS, build, classifier, evaluate_on_test, prepare
+from refplay.search.space import LogUniform
+from refplay.study.plan import Plan
+from refplay.study.record import State, TrialRecord
+from refplay.study.trial import Assignment, Trial
+from refplay.train import Training, best_checkpoint, evaluate, list_checkpoints, load_weights
 
 NEEDED = {"inverse_sqrt": {"timescale": 7}, "exponential": {"end_factor": 0.1},
           "piecewise": {"boundaries": [3], "factors": [0.1]}}  # fmt: skip
@@ -98,3 +106,52 @@ def test_what_is_given_reaches_the_model_and_the_training() -> None:
     assert (workload.training.total_steps, workload.keep) == (13, 2)
     assert workload.used == frozenset(params) | frozenset(DEFAULTS)
     assert not (workload.data.train.y == build({}, 10).data.train.y).all()  # another split
+
+
+def plan(**changes: Any) -> Plan:
+    """Return a plan for the reference backend, which has nothing to compile."""
+    fixed = {"width": 8, "backend": "numpy"} | changes.pop("fixed", {})
+    settings: dict[str, Any] = {
+        "name": "p", "goal": "?", "scientific": {"optimizer": ["nesterov", "adam"]}, "objective": "classifier",
+        "nuisance": {"learning_rate": LogUniform(1e-3, 1e-1)}, "trials": 2, "steps": 12,
+    }  # fmt: skip
+    return Plan(**(settings | changes), fixed=fixed)
+
+
+def test_a_plan_that_can_run_is_prepared() -> None:
+    prepare(plan(fixed={"beta1": 0.8, "schedule": "cosine"}))  # beta1 has an effect under one of the two optimizers
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"fixed": {"dropuot": 0.1}}, "plan 'p' gives 'dropuot', which nothing in its trials uses; .*dropout"),
+        ({"fixed": {"rho": 0.9}}, "gives 'rho', which nothing in its trials uses"),
+        ({"scientific": {"batch_size": [64, 5000]}}, "batch_size = 5000 is above"),  # not in the first study
+        ({"fixed": {"backend": "cuda"}}, "backend: no kernel backend named 'cuda'"),
+        ({"fixed": {"data": "missing"}}, "no data set 'missing'"),
+    ],
+)
+def test_a_plan_that_cannot_run_is_refused_before_its_first_trial(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        prepare(plan(**changes))
+
+
+def test_the_best_checkpoint_is_what_is_tested(tmp_path: Path) -> None:
+    """The trial's parameters are those of a space with conditions; the test error is recounted example by example."""
+    params = {"optimizer": "adam", "optimizer.adam.learning_rate": 0.05, "model": "convnet", "width": 4,
+              "normalization": "batch", "ghost_size": 32, "polyak_decay": 0.8, "evaluate_every": 4,
+              "backend": "numpy"}  # fmt: skip
+    trial = Trial(Assignment("s", 0, 0, 7, params, 12, "valid_error", str(tmp_path)))
+    classifier(trial)
+    best = best_checkpoint(tmp_path)
+    assert {c.step for c in list_checkpoints(tmp_path)} == {4, 8, 12}
+    record = TrialRecord("s", 0, params, State.COMPLETE, 7, folder=str(tmp_path))
+    found = evaluate_on_test(record, steps=12)
+
+    data = load_dataset("digits")
+    network = Network(FAMILIES["convnet"]((8, 8, 1), 10, width=4, normalization="batch"), load("numpy"), seed=7)
+    load_weights(network, best.path)
+    answers = [int(network.logits(x[np.newaxis]).argmax()) for x in data.test.x]
+    assert found.error == np.mean(answers != data.test.y)
+    assert best.metric == evaluate(network, data.valid).error
