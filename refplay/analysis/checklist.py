@@ -18,7 +18,8 @@ from refplay.analysis.isolation import isolation
 from refplay.analysis.sampling import sampling
 from refplay.analysis.steps import steps
 from refplay.analysis.variance import variance
-from refplay.study.record import Round, Study
+from refplay.analysis.wording import count, listed
+from refplay.study.record import Round, State, Study
 
 
 def learn(round: Round, *, metric: str | None = None) -> list[Finding]:
@@ -63,7 +64,12 @@ def _nothing(study: Study, metric: str) -> list[Finding]:
                         {"complete": complete, "trials": len(study.trials), "reported": reported},
                         f"Report {metric} from the objective, or choose one of the reported metrics.",
                         "Extracting insight from experimental results")]
+    states = [trial.state for trial in study.trials]
+    tally = listed([f"{n} {state}" for state in State if (n := states.count(state))]) or "none were run"
+    left = not states or State.PENDING in states or State.RUNNING in states
     return [Finding("trials", study.name, "attention",
-                    f"{study.name} has no complete trial with a result ({len(study.trials)} trials in all).",
-                    {"complete": complete, "trials": len(study.trials), "reported": reported},
-                    "Run it, or resume it, before learning from it.", "Extracting insight from experimental results")]
+                    f"{study.name} has no complete trial with a result (of {count(len(states), 'trial')}: {tally}).",
+                    {"complete": complete, "trials": len(states), "reported": reported},
+                    "Run it, or resume it, before learning from it." if left else
+                    "Mend what the next finding names before learning anything else from this study.",
+                    "Extracting insight from experimental results")]

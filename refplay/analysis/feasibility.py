@@ -21,7 +21,7 @@ import numpy as np
 from refplay.analysis.axes import finished, ordered, position, shift_probability
 from refplay.analysis.boundary import best_count, boundary_flags
 from refplay.analysis.finding import Finding
-from refplay.analysis.wording import count, percent, show
+from refplay.analysis.wording import count, last_words, percent, show
 from refplay.search.space import Choice, Dimension
 from refplay.study.record import State, Study, TrialRecord
 
@@ -177,8 +177,9 @@ def _described(split: Separator) -> str:
         where = f"have {split.hyperparameter}={show(split.split)}"
     else:
         where = f"lie {'above' if split.side == 'high' else 'below'} {show(split.split)}"
-    return (f"{split.hyperparameter} separates them: {split.excluded} {where}, where {count(split.lost, 'trial')} "
-            f"trained to the end (area under the ROC curve {split.auc:.2f})")
+    return (f"{split.hyperparameter} separates them: {split.excluded} {where}, where "
+            f"{count(split.lost, 'trial') if split.lost else 'no trial'} trained to the end (area under the ROC curve "
+            f"{split.auc:.2f})")
 
 
 def _remedy(study: Study, metric: str, split: Separator | None, numbers: dict[str, Any]) -> str:
@@ -208,12 +209,12 @@ def _failed(study: Study) -> list[Finding]:
     failed = [t for t in study.trials if t.state is State.FAILED]
     if not failed:
         return []
-    errors = Counter((t.reason.strip().splitlines() or ["no reason recorded"])[-1].strip() for t in failed)
+    errors = Counter(last_words(t.reason) for t in failed)
     error, times = errors.most_common(1)[0]
     return [Finding("failed", study.name, "attention",
-                    f"{count(len(failed), 'trial')} of {len(study.trials)} crashed: a bug, not a result. The most "
+                    f"{len(failed)} of {count(len(study.trials), 'trial')} failed: a bug, not a result. The most "
                     f"frequent error ({times} of {len(failed)}): {error}",
                     {"failed": len(failed), "trials": len(study.trials), "error": error,
                      "numbers": [t.number for t in failed]},
-                    "Read the traceback, mend the objective, and run the study again; only then judge how well the "
-                    "space was sampled.", SECTION)]
+                    "Read the traceback, mend the objective, and run the plan under another name (a failed trial stays as "
+                    "it is); only then judge how well the space was sampled.", SECTION)]

@@ -130,6 +130,8 @@ def _fairness(round: Round) -> list[Finding]:
     lengths = {study.name: _length(study) for study in round.studies}
     tuned = {study.name: len(study.space.dimensions) for study in round.studies}
     numbers = {"trials": done, "steps": lengths, "dimensions": tuned}
+    if not any(done.values()):
+        return []
     unfair = []
     if max(done.values()) - min(done.values()) > UNEQUAL * max(done.values()):
         unfair.append(f"the numbers of finished trials differ ({_each(done)})")

@@ -99,6 +99,10 @@ def sampling(study: Study, metric: str) -> list[Finding]:
             f"another study of this size would miss a region of this share with probability {percent(missed)}. With "
             f"half the trials the best would have a median of {fewer[1]} and quartiles {fewer[0]} and {fewer[2]}"
             + (f", against a trial standard deviation of {shown.gap(sd)}." if sd >= 0 else "."))
+    if n < ENOUGH:
+        return [Finding("sampling", study.name, "attention",
+                        f"{count(n, 'finished trial')} cannot show how large the good region is.", numbers,
+                        "Run more trials before trusting the best one.", SECTION)]
     if good < ENOUGH:
         # A region of share good / n is hit ENOUGH times on average by a study of ENOUGH n / good trials.
         return [Finding("sampling", study.name, "attention", seen, numbers,

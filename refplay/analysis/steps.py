@@ -24,7 +24,7 @@ from refplay.analysis.boundary import best_count
 from refplay.analysis.curves import LEVEL, MATTERS
 from refplay.analysis.finding import Finding
 from refplay.analysis.noise import SMALLEST, finite, noise, smooth, threshold
-from refplay.analysis.wording import count, percent
+from refplay.analysis.wording import count, listed, percent
 from refplay.study.record import Study, TrialRecord
 
 SECTION = "Deciding how long to train when training is *not* compute-bound"
@@ -81,15 +81,24 @@ def steps(study: Study, metric: str) -> list[Finding]:
     numbers: dict[str, Any] = {"trials": len(better), "early": int((better <= EARLY).sum()), "late": late,
                                "median": float(np.median(better)), "improving": sum(improving),
                                "judged": len(improving), "settled": float(np.median(settled)) if settled else None}
-    seen = _seen(len(better), numbers)
     if len(better) < FEWEST:
-        return [Finding("steps", study.name, "note", seen, numbers,
-                        "Too few complete trials to judge the length of training by.", SECTION)]
+        at = listed([percent(float(fraction)) for fraction in better])
+        return [Finding("steps", study.name, "note",
+                        f"{count(len(better), 'complete trial')}, with the best checkpoint at {at} of training: too "
+                        "few to judge the length of training by.", numbers,
+                        "Look at the training curves, and run more trials before changing the number of steps.",
+                        SECTION)]
+    seen = _seen(len(better), numbers)
     if (better <= EARLY).all():
         return [Finding("steps", study.name, "attention", seen, numbers,
                         "Training is far too long: give the next study about a fifth of the steps, with the learning "
                         "rate schedule re-tuned for them.", SECTION)]
     if late >= 0.75 * len(better) and _binomial_tail(late, len(better), 1 - LATE) <= LEVEL:
+        if improving and not any(improving):
+            return [Finding("steps", study.name, "attention", seen, numbers,
+                            "Training longer may help, though little: the best checkpoints stand late, but the best "
+                            "trials improve no more than their noise by then. Train the best configuration for twice "
+                            "as many steps before paying for a whole study of that length.", SECTION)]
         return [Finding("steps", study.name, "attention", seen, numbers,
                         "Training longer may help: repeat the study with more steps (twice as many, say) and re-tune "
                         f"the learning rate decay. Where that costs too much, see \"{BOUND_SECTION}\".", SECTION)]
@@ -105,7 +114,9 @@ def _seen(trials: int, numbers: dict[str, Any]) -> str:
             f"first 10% of training and {numbers['late']} in the last 25%.")
     if numbers["judged"]:
         seen += f" {numbers['improving']} of the best {numbers['judged']} were still improving at the end"
-        seen += f", and half of them had settled by {percent(numbers['settled'])} of training."
+        if 2 * numbers["improving"] < numbers["judged"]:
+            seen += f", and half of them had settled by {percent(numbers['settled'])} of training"
+        seen += "."
     return seen
 
 

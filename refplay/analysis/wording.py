@@ -42,6 +42,20 @@ def listed(items: Sequence[str], most: int = 6) -> str:
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
+def last_words(reason: str) -> str:
+    """Return the line of a reason that says most: of a traceback the error, however many lines its message has.
+
+    >>> last_words("loss is nan at step 3")
+    'loss is nan at step 3'
+    >>> last_words('Traceback (most recent call last):\\n  File "m.py", line 1, in f\\n    g()\\nKeyError: 1\\nmore')
+    'KeyError: 1'
+    """
+    lines = [line for line in reason.splitlines() if line.strip()]
+    calls = [i for i, line in enumerate(lines) if line.startswith("  File ")]
+    after = [line for line in lines[calls[-1]:] if not line[0].isspace()] if calls else lines[-1:]
+    return after[0].strip() if after else "no reason recorded"
+
+
 def known(value: float) -> float | None:
     """Return a number, or None for nan: findings are compared and written as JSON, and nan equals nothing.
 
@@ -58,6 +72,9 @@ def percent(fraction: float) -> str:
     ('50%', '1.2%', '0.04%')
     """
     return f"{100 * fraction:.2g}%" if fraction < 0.095 else f"{100 * fraction:.0f}%"
+
+
+REGRESSION = ("square", "absolute", "mean_", "relative", "reconstruction")  # errors that are no rates
 
 
 class Quantity(NamedTuple):
@@ -96,18 +113,22 @@ class Quantity(NamedTuple):
 def quantity(metric: str, values: Iterable[float] = ()) -> Quantity:
     """Say how to write `metric`: errors are fractions of the examples and shown in per cent.
 
-    An "error" with a value above one cannot be a fraction (a squared error, say) and stays as it is.
+    An "error" with a value above one or below zero cannot be a fraction and stays as it is, and so does a squared,
+    absolute or other error of a regression by its name.
 
     >>> quantity("valid_error", [0.02, 0.9]).label
     'validation error (%)'
     >>> quantity("valid_error", [0.02, 3.5]).label
     'validation error'
+    >>> quantity("valid_squared_error", [0.02]).label
+    'validation squared error'
     """
     words = metric.replace("_", " ")
     for short, long in (("valid ", "validation "), ("train ", "training ")):
         if words.startswith(short):
             words = long + words.removeprefix(short)
-    fraction = metric.endswith("error") and all(v <= 1 for v in values if math.isfinite(v))
+    rate = metric.endswith(("error", "error_rate")) and not any(kind in metric for kind in REGRESSION)
+    fraction = rate and all(0 <= v <= 1 for v in values if math.isfinite(v))
     return Quantity(words, "%" if fraction else "", 100.0 if fraction else 1.0)
 
 

@@ -61,7 +61,7 @@ def answer(round: Round, findings: Sequence[Finding], decision: Decision | None,
         lines.append(tag("p", f"No complete trial reported {round.plan.metric}."))
     if test is not None:
         lines.append(tag("p", f"{words_of_test(round, decision)}: ", tag("strong", shown.write(test)), "."))
-    open_points = sum(finding.verdict == "attention" for finding in findings)
+    open_points = sum(finding.verdict == "attention" and finding.topic != "adoption" for finding in findings)
     if open_points:
         lines.append(tag("p", tag("a", f"{count(open_points, 'finding')} to look at", href="#learned"),
                          " before relying on this."))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from refplay.analysis.adoption import Decision, standing
 from refplay.analysis.variance import Spread, trial_variance
-from refplay.analysis.wording import Quantity, study_quantity
+from refplay.analysis.wording import Quantity, last_words, study_quantity
 from refplay.plot.words import domain_text, leaf, number
 from refplay.search.space import Dimension
 from refplay.study.record import Round, State, Study, TrialRecord
@@ -120,9 +120,9 @@ def _short_heads(names: Sequence[str]) -> list[str]:
 
 
 def lost_trials(study: Study) -> list[tuple[TrialRecord, str]]:
-    """Return the infeasible and failed trials and reruns, each with the last line of its reason."""
+    """Return the infeasible and failed trials and reruns, each with the line that says why."""
     lost = [t for t in (*study.trials, *study.reruns) if t.state in (State.INFEASIBLE, State.FAILED)]
-    return [(t, (t.reason.strip().splitlines() or ["no reason recorded"])[-1]) for t in lost]
+    return [(t, last_words(t.reason)) for t in lost]
 
 
 def words_of_test(round: Round, decision: Decision | None) -> str:
@@ -138,9 +138,9 @@ def launch_words(round: Round, decision: Decision | None, launch: Launch) -> str
     """Say what was recorded as the best configuration so far, and why where the decision does not say it."""
     what = f"trial #{launch.number} of {shorter(launch.study, round)}"
     replaced = f", in place of launch {launch.predecessor}" if launch.predecessor else ""
+    kept = f"; launch {launch.predecessor} stays the best configuration so far" if launch.predecessor else ""
     said = (f"{what[0].upper()}{what[1:]} is recorded as the best configuration so far{replaced} (launch {launch.id})."
-            if launch.adopted else f"The best configuration so far stays as it was: {what} was considered and not "
-            "launched.")
+            if launch.adopted else f"Nothing was launched: {what} was considered{kept}.")
     return said if decision and decision.reason == launch.decision else f"{said} {launch.decision}"
 
 

@@ -251,8 +251,9 @@ def _attempt(call: Callable[[Trial], object], trial: Trial, metric: str) -> tupl
         return State.INFEASIBLE, trial.diverged  # the objective caught our exception
     curves = trial.curves()
     if metric not in curves:
-        return State.FAILED, (f"the objective never reported {metric!r}, the plan's metric"
-                              f"{did_you_mean(metric, curves)}: call trial.report(step, {metric}=...)")
+        instead = did_you_mean(metric, curves) if curves else " or anything else"
+        return State.FAILED, (f"the objective never reported {metric!r}, the plan's metric{instead}: "
+                              f"call trial.report(step, {metric}=...)")
     if not any(map(math.isfinite, curves[metric][1])):
         return State.INFEASIBLE, f"{metric} was never finite"
     return State.COMPLETE, ""

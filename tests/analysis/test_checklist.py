@@ -120,7 +120,14 @@ def test_a_metric_that_nobody_reported_is_said_with_those_that_were(make_study, 
 def test_an_empty_and_an_all_infeasible_round_have_something_to_say(make_study, halton):
     empty = Round(PLAN, tuple(Study(s.name, s.scientific, s.space, ()) for s in PLAN.studies()))
     assert [f.topic for f in learn(empty) if f.verdict == "attention" and f.topic == "trials"] == ["trials"] * 2
+    assert all("resume" in f.action for f in learn(empty) if f.topic == "trials")
     lost = learn(_round(make_study, halton, lambda p: None, reruns=()))
+    trials = [f for f in lost if f.topic == "trials"]
+    assert ["(of 24 trials: 24 infeasible)" in f.seen for f in trials] == [True, True]
+    assert not any("resume" in f.action for f in trials)  # they are finished: resuming changes nothing
+    crashed = tuple(replace(s, trials=tuple(replace(t, state=State.FAILED) for t in s.trials))
+                    for s in _round(make_study, halton, _error, reruns=()).studies)
+    assert not any(f.topic == "fairness" for f in learn(Round(PLAN, crashed)))  # nobody had a chance
     assert sum(f.topic == "feasibility" and f.verdict == "attention" for f in lost) == 2
 
 

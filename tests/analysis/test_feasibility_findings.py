@@ -113,3 +113,5 @@ def test_failed_trials_are_bugs_and_do_not_count_as_infeasible(make_study, make_
     assert feasible.numbers == {"infeasible": 0, "finished": 6, "fraction": 0.0}
     assert (failed.topic, failed.verdict, failed.numbers["numbers"]) == ("failed", "attention", [6, 7])
     assert "KeyError: 'learning_rat'" in failed.seen
+    assert failed.seen.startswith("2 of 8 trials failed")
+    assert "under another name" in failed.action  # a run that goes on leaves them as they are

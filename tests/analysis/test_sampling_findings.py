@@ -97,4 +97,5 @@ def test_one_or_two_trials_are_never_enough(make_trial):
     for values in ([0.1], [0.1, 0.1]):
         (finding,) = sampling(_with_values(make_trial, values), "valid_error")
         assert finding.verdict == "attention"
+        assert "probability" not in finding.seen  # which two trials say nothing about
     assert sampling(_with_values(make_trial, [None, None]), "valid_error") == []

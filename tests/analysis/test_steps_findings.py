@@ -45,10 +45,25 @@ def test_one_later_best_step_is_enough_not_to_say_so(make_trial):
 
 
 def test_best_steps_in_the_last_quarter_mean_train_longer(make_trial):
+    falling = [0.1 + 0.01 * i + np.linspace(0.4, 0.0, 40) for i in range(8)]
+    (finding,) = steps(_study(make_trial, falling), "valid_error")
+    assert (finding.verdict, finding.numbers["late"], finding.numbers["improving"]) == ("attention", 4, 3)
+    assert "re-tune" in finding.action
+    assert "settled" not in finding.seen  # what still improves has not
+
+
+def test_late_best_steps_of_curves_that_settled_promise_little(make_trial):
     curves = [_lowest_at(0.8 + 0.05 * (i % 4), 0.1 + 0.01 * i) for i in range(8)]
     (finding,) = steps(_study(make_trial, curves), "valid_error")
-    assert (finding.verdict, finding.numbers["late"]) == ("attention", 4)
-    assert "re-tune" in finding.action
+    assert (finding.verdict, finding.numbers["late"], finding.numbers["improving"]) == ("attention", 4, 0)
+    assert "though little" in finding.action
+    assert "half of them had settled" in finding.seen
+
+
+def test_too_few_trials_to_judge_by_say_where_they_stood(make_trial):
+    (finding,) = steps(_study(make_trial, [_lowest_at(0.5, 0.1), _lowest_at(0.9, 0.2)]), "valid_error")
+    assert finding.verdict == "note"
+    assert finding.seen.startswith("2 complete trials, with the best checkpoint at 50% and 90% of training: too few")
 
 
 def test_three_late_ones_of_four_are_within_chance(make_trial):

@@ -67,7 +67,10 @@ def test_a_launch_says_what_was_recorded_and_why_unless_the_decision_has_said_it
     assert text.count(decision.reason) == 1
     kept = adopted._replace(adopted=False, decision="It lost against x.")
     text = " ".join(printed(round_, [], decision, 400, launch=kept).split())
-    assert "stays as it was: trial #4 of optimizer=adam was considered and not launched. It lost against x." in text
+    assert ("Nothing was launched: trial #4 of optimizer=adam was considered; launch 1 stays the best configuration so "
+            "far. It lost against x.") in text
+    text = printed(round_, [], decision, 400, launch=kept._replace(predecessor=None))
+    assert "trial #4 of optimizer=adam was considered. It lost" in " ".join(text.split())
 
 
 def test_a_test_error_says_when_its_trial_was_not_decided_for(round_):
