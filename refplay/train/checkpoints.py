@@ -66,6 +66,8 @@ def read_checkpoint(path: Path) -> Arrays:
     try:
         with np.load(path, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
+    except FileNotFoundError as error:
+        raise InputError(f"there is no checkpoint {path}; train first, or give the path of another") from error
     except _DAMAGED as error:
         raise InputError(f"checkpoint {path} is damaged ({error}); delete it") from error
 

@@ -180,7 +180,7 @@ def _resume(network: Network, training: Training, folder: Path | None, mark: str
     arrays = latest_checkpoint(folder)
     if arrays is None:
         return None
-    check_fingerprint(str(arrays["fingerprint"]), mark, folder)
+    check_fingerprint(str(arrays.get("fingerprint", "{}")), mark, folder)
     return unpack(arrays, network, training)
 
 

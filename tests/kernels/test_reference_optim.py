@@ -125,9 +125,8 @@ def test_a_wrong_rule_is_found(name, right, wrong, dtype, assert_close):
     lines = inspect.getsource(getattr(optim, name))
     assert right in lines
     mutant = types.ModuleType(optim.__name__)
-    mutant.__package__ = optim.__package__
-    exec("from math import sqrt\nimport numpy as np\nfrom .. import check\nfrom ..contract import Array\n"
-         + lines.replace(right, wrong), mutant.__dict__)  # fmt: skip
+    mutant.__dict__.update(vars(optim))
+    exec(lines.replace(right, wrong), mutant.__dict__)
     with pytest.raises(AssertionError):
         _hold_against_closed_form(mutant, name, dtype, assert_close)
 

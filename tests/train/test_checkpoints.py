@@ -51,6 +51,8 @@ def test_a_folder_without_checkpoints(tmp_path: Path) -> None:
     assert latest_checkpoint(tmp_path) is None
     with pytest.raises(InputError, match="no readable checkpoint"):
         best_checkpoint(tmp_path)
+    with pytest.raises(InputError, match=r"there is no checkpoint .*step-7\.npz"):
+        read_checkpoint(tmp_path / "step-7.npz")
 
 
 def truncate_to(fraction: float) -> object:

@@ -158,6 +158,14 @@ def test_checkpoints_of_other_data_or_another_backend_are_refused(
             fit(start(k), data, settings, seed=4, folder=tmp_path)
 
 
+def test_a_file_that_is_named_like_a_checkpoint_but_is_none_is_refused(
+    digits: Dataset, numpy_kernels: Backend, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "step-000000001.npz", weights=np.ones(3))
+    with pytest.raises(InputError, match="of another training"):
+        fit(start(numpy_kernels), digits, training(), seed=4, folder=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("changes", "seed", "width", "named"),
     [
