@@ -155,3 +155,7 @@ def test_the_best_checkpoint_is_what_is_tested(tmp_path: Path) -> None:
     answers = [int(network.logits(x[np.newaxis]).argmax()) for x in data.test.x]
     assert found.error == np.mean(answers != data.test.y)
     assert best.metric == evaluate(network, data.valid).error
+
+
+def test_a_first_trial_that_diverges_at_once_does_not_stop_the_others() -> None:
+    prepare(plan(scientific={"optimizer": ["sgd"]}, nuisance={}, fixed={"learning_rate": 1e30}))
