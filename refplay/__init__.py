@@ -10,6 +10,13 @@ Four verbs carry the playbook's loop:
 Training of one's own needs none of our kernels: an objective is any function that takes a trial and reports metrics.
 """
 
+from pathlib import Path
+
+# In a checkout that is not installed (or shadows an installed refplay, because it is the working directory) the kernels
+# lie beside this folder and not in it.
+if not Path(__file__).with_name("kernels").exists():
+    __path__.append(str(Path(__file__).parents[1]))
+
 from refplay.analysis import Finding, learn
 from refplay.errors import InputError
 from refplay.procedures.rounds import launch

@@ -3,9 +3,12 @@
 import subprocess
 import sys
 import tomllib
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
+
+import refplay
 
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -32,3 +35,10 @@ def test_runtime_dependencies_are_five() -> None:
 def test_import_refplay_loads_nothing_heavy(heavy: str) -> None:
     code = f"import sys, refplay; raise SystemExit({heavy!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_checkout_needs_no_installation() -> None:
+    """`python -m refplay` in the checkout imports the kernels beside it, also where another refplay is installed."""
+    found = PathFinder.find_spec("refplay.kernels", refplay.__path__)
+    assert found is not None
+    assert found.origin == str(ROOT / "kernels" / "__init__.py")
