@@ -146,7 +146,7 @@ def _breakdown(study: Study, metric: str, broken: list[Rise], bests: list[TrialR
                    {**numbers, **_numbers(shown), "worse": [rise.trial.number for rise in broken],
                     "lowest_training_loss": lowest, "last_training_loss": last},
                    "Do not add regularization for it. Look at the gradient norms of such a trial: a smaller learning "
-                   "rate, warmup or gradient clipping keeps it from breaking down.", FAILURE_SECTION)
+                   "rate, warmup or gradient clipping may keep it from breaking down.", FAILURE_SECTION)
 
 
 def _shown(evidence: list[Rise], bests: list[TrialRecord]) -> tuple[Rise, bool]:

@@ -216,5 +216,5 @@ def _failed(study: Study) -> list[Finding]:
                     f"frequent error ({times} of {len(failed)}): {error}",
                     {"failed": len(failed), "trials": len(study.trials), "error": error,
                      "numbers": [t.number for t in failed]},
-                    "Read the traceback, mend the objective, and run the plan under another name (a failed trial stays as "
-                    "it is); only then judge how well the space was sampled.", SECTION)]
+                    "Read the traceback, mend the objective, and run the plan under another name (failed trials stay "
+                    "as they are); only then judge how well the space was sampled.", SECTION)]

@@ -120,6 +120,8 @@ def quantity(metric: str, values: Iterable[float] = ()) -> Quantity:
     'validation error (%)'
     >>> quantity("valid_error", [0.02, 3.5]).label
     'validation error'
+    >>> quantity("valid_error", [-0.02]).label
+    'validation error'
     >>> quantity("valid_squared_error", [0.02]).label
     'validation squared error'
     """

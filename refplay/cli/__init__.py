@@ -1,7 +1,6 @@
 """The command line: four verbs of the playbook's loop behind three commands.
 
-Exit codes: 0 done, 1 the answer is no, 2 bad input (one clear line on standard error), 130 interrupted (everything
-stays resumable).
+Exit codes: 0 done, 2 bad input (one clear line on standard error), 130 interrupted (everything stays resumable).
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ def _handles(study: Study, best: Sequence[TrialRecord]) -> list[Line2D]:
     if sum(trial.feasible for trial in study.trials) > len(best):
         handles.append(Line2D([], [], color=GREY, linewidth=1, label="other trials"))
     if any(trial.state is State.INFEASIBLE for trial in study.trials):
-        handles.append(Line2D([], [], color=RED, linewidth=1, alpha=0.6, label="infeasible, until they diverged"))
+        handles.append(Line2D([], [], color=RED, linewidth=1, alpha=0.6, label="infeasible"))
     return handles
 
 

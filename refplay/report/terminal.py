@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
@@ -46,9 +47,10 @@ def print_report(round: Round, findings: Sequence[Finding], decision: Decision |
     console.print(Panel(_text(round.plan.goal), title=_text(round.plan.name, "bold"), title_align="left"))
     console.print(_grid(studies_table(round)))
     for study in round.studies:
-        if len(best := best_table(study, round, BEST).rows):
+        best = best_table(study, round, BEST)
+        if best.rows:
             console.print(_text(f"best trials of {short_name(study, round)}", "dim"))
-            console.print(_grid(Table(best_table(study, round).head, best)))
+            console.print(_best(best, console))
     console.print(*_findings(round, findings), sep="\n")
     if decision is not None:
         console.print(_decision(round, decision))
@@ -72,6 +74,16 @@ def _grid(content: Table) -> Grid:
     for row in content.rows:
         grid.add_row(*(_text(cell) for cell in row))
     return grid
+
+
+def _best(content: Table, console: Console) -> RenderableType:
+    """Return the best trials as a table; where that is wider than the terminal, a sentence each."""
+    grid = _grid(content)
+    if console.measure(grid, options=console.options.update(width=sys.maxsize)).minimum <= console.width:
+        return grid
+    return Group(*(_text(f"{trial}  {value} at step {step}: " + ", ".join(
+        f"{name}={cell}" for name, cell in zip(content.head[3:], varied, strict=True) if cell != "–"))
+        for trial, value, step, *varied in content.rows))
 
 
 def _findings(round: Round, findings: Sequence[Finding]) -> list[RenderableType]:

@@ -12,6 +12,7 @@ from refplay.analysis.finding import Finding
 from refplay.cli.progress import progress_bars
 from refplay.cli.rounds import conclude
 from refplay.report import print_report
+from refplay.search.space import Space, Uniform
 from refplay.study.record import Round, Study
 from refplay.study.store import Launch, Store
 
@@ -98,3 +99,16 @@ def test_progress_and_paths_are_no_markup(tmp_path, round_):
     conclude(round_, tmp_path / "odd [bold].db", tmp_path / "odd [bold].html", console, launching=False)
     assert "odd [bold].html" in console.file.getvalue()
     assert "odd [bold].db" in console.file.getvalue()
+
+
+def test_trials_of_many_hyperparameters_are_lines_where_a_table_is_too_wide(plan, round_):
+    (study, _) = round_.studies
+    names = [f"hyperparameter_{i}" for i in range(12)]
+    space = Space(**{name: Uniform(0.0, 1.0) for name in names})
+    trials = tuple(dataclasses.replace(t, params=dict.fromkeys(names[1:], 0.25)) for t in study.trials)
+    wide = Round(plan, (Study(study.name, study.scientific, space, trials),))
+    text = printed(wide, [], None, 80)
+    assert "#4  4.1% at step 100: hyperparameter_1=0.25, hyperparameter_2=0.25" in text
+    assert "hyperparameter_0=" not in text  # not active in it
+    assert "trial   validation error   at step" in printed(wide, [], None, 400)
+    assert "trial   validation error   at step" in printed(round_, [], None, 80)

@@ -135,7 +135,9 @@ def test_an_objective_without_the_metric_has_failed(tmp_path):
     assert outcome.state is State.FAILED
     assert "'valid_error'" in outcome.reason
     assert "did you mean 'valid_eror'" in outcome.reason
-    assert run(tmp_path, lambda trial: None).state is State.FAILED
+    silent = run(tmp_path, lambda trial: None)
+    assert silent.state is State.FAILED
+    assert "never reported 'valid_error', the plan's metric or anything else: call trial.report" in silent.reason
 
 
 def test_a_metric_that_is_never_finite_is_infeasible(tmp_path):
