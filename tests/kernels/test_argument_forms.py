@@ -62,7 +62,7 @@ def test_a_subclass_with_the_form_of_an_array_is_no_array(known):
     call(x=view)
     masked = view.view(np.ma.MaskedArray)
     assert (masked.dtype, masked.shape, masked.flags.num) == (view.dtype, view.shape, view.flags.num)
-    with pytest.raises(TypeError, match="argument 'x': expected a numpy.ndarray, got numpy.ma"):
+    with pytest.raises(TypeError, match=r"argument 'x': expected a numpy\.ndarray, got numpy\.ma"):
         call(x=masked)
 
 
