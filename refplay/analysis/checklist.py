@@ -19,6 +19,7 @@ from refplay.analysis.sampling import sampling
 from refplay.analysis.steps import steps
 from refplay.analysis.variance import variance
 from refplay.analysis.wording import count, listed
+from refplay.study.plan import Plan
 from refplay.study.record import Round, State, Study
 
 
@@ -42,17 +43,18 @@ def learn(round: Round, *, metric: str | None = None) -> list[Finding]:
     Source: playbook, "Extracting insight from experimental results" and the sections that it names.
     """
     metric = metric or round.plan.metric
-    scientific = tuple(round.plan.scientific)
-    findings = [finding for study in round.studies for finding in _of_study(study, metric, scientific)]
+    findings = [finding for study in round.studies for finding in _of_study(study, round.plan, metric)]
     findings += uniformity(round) + desiderata(round, metric) + isolation(round, metric) + caveats(round.plan)
     return findings + variance(round, metric) + adoption(round, metric)
 
 
-def _of_study(study: Study, metric: str, scientific: tuple[str, ...]) -> list[Finding]:
+def _of_study(study: Study, plan: Plan, metric: str) -> list[Finding]:
     if not study.ranked(metric):
         return [*_nothing(study, metric), *feasibility(study, metric)]
-    return [*boundary(study, metric), *sampling(study, metric), *feasibility(study, metric),
-            *overfitting(study, metric, scientific), *rising_loss(study), *steps(study, metric)]
+    # A hand-written list was not drawn from a space, so its density says nothing about regions between its values.
+    sampled = [] if plan.configurations else sampling(study, metric)
+    return [*boundary(study, metric), *sampled, *feasibility(study, metric),
+            *overfitting(study, metric, tuple(plan.scientific)), *rising_loss(study), *steps(study, metric)]
 
 
 def _nothing(study: Study, metric: str) -> list[Finding]:

@@ -4,7 +4,7 @@ Named by the playbook's section "Striking a balance between informative and affo
 the scientific hyperparameters, a nuisance space that is wide enough, and dense enough sampling of it. They are read
 off the finished study: at least two values with a result (three for a number, whose optimum may lie between two, unless
 one of them is 0: with or without), no best trials at an edge that could be moved (`boundary`), and at least three
-trials in the good region (`sampling`).
+trials in the good region (`sampling`; a hand-written list of trials is as dense as its author made it).
 
 Where the scientific hyperparameters lie inside the space, the section "Creating a set of studies" wants them sampled
 uniformly. That is verified on the trials that were run: Pearson's chi-square statistic of the counts of the options
@@ -42,12 +42,13 @@ def _reported(round: Round, study: Study, metric: str) -> Finding:
     few = [name for name, values in compared.items() if len(values) < _needed(values)]
     # At a natural limit (a note that names its hyperparameter) a wider space does not exist.
     wide = all(f.verdict == "good" or (f.verdict == "note" and f.hyperparameter) for f in boundary(study, metric))
-    dense = all(f.verdict == "good" for f in sampling(study, metric))
+    listed_by_hand = bool(round.plan.configurations)
+    dense = listed_by_hand or all(f.verdict == "good" for f in sampling(study, metric))
+    sampled = "a hand-written list" if listed_by_hand else "dense enough" if dense else "not dense enough"
     numbers = {"values": compared, "enough_values": not few, "wide_enough": wide, "dense_enough": dense}
     values = listed([f"{count(len(v), 'value')} of {name}" for name, v in compared.items()]) or "none asked"
     seen = (f"Scientific values: {'too few' if few else 'enough'} ({values}). Nuisance space: "
-            f"{'wide enough' if wide else 'not shown to be wide enough'}. Sampling: "
-            f"{'dense enough' if dense else 'not dense enough'}.")
+            f"{'wide enough' if wide else 'not shown to be wide enough'}. Sampling: {sampled}.")
     steps = [step for step, needed in ((f"compare more values of {listed(few)}", few),
                                        ("settle the ranges", not wide), ("run more trials", not dense)) if needed]
     action = f"For the next round: {', then '.join(steps)}." if steps else ""

@@ -82,9 +82,9 @@ def steps(study: Study, metric: str) -> list[Finding]:
                                "median": float(np.median(better)), "improving": sum(improving),
                                "judged": len(improving), "settled": float(np.median(settled)) if settled else None}
     if len(better) < FEWEST:
-        at = listed([percent(float(fraction)) for fraction in better])
+        stood = listed([percent(float(fraction)) for fraction in better])
         return [Finding("steps", study.name, "note",
-                        f"{count(len(better), 'complete trial')}, with the best checkpoint at {at} of training: too "
+                        f"{count(len(better), 'complete trial')}, with the best checkpoint at {stood} of training: too "
                         "few to judge the length of training by.", numbers,
                         "Look at the training curves, and run more trials before changing the number of steps.",
                         SECTION)]

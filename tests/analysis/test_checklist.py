@@ -131,6 +131,16 @@ def test_an_empty_and_an_all_infeasible_round_have_something_to_say(make_study, 
     assert sum(f.topic == "feasibility" and f.verdict == "attention" for f in lost) == 2
 
 
+def test_nothing_is_said_about_the_density_of_a_hand_written_list(make_trial):
+    (spec, *_) = LISTED.studies()
+    trials = tuple(make_trial(i, params, 0.1 + 0.2 * i) for i, params in enumerate(spec.params()))
+    findings = learn(Round(LISTED, (Study(spec.name, spec.scientific, spec.space, trials),)))
+    assert "sampling" not in {f.topic for f in findings}
+    (desired,) = [f for f in findings if f.topic == "desiderata"]
+    assert "Sampling: a hand-written list" in desired.seen
+    assert "run more trials" not in desired.action
+
+
 def test_the_import_of_the_analysis_is_light():
     code = "import sys, refplay.analysis; sys.exit(any(m in sys.modules for m in ('scipy', 'numba', 'matplotlib')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
