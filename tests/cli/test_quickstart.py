@@ -73,7 +73,7 @@ def test_test_error_is_that_of_a_good_classifier(finished: tuple[Path, str]) -> 
 def test_what_is_printed(finished: tuple[Path, str]) -> None:
     out, printed = finished
     printed = " ".join(printed.split())  # lines are broken to the width of the terminal
-    for expected in ("optimizer=nesterov", "optimizer=adam", "decision:", "test error", str(out / "report.html")):
+    for expected in ("optimizer=nesterov", "optimizer=adam", "decision:", "Test error", str(out / "report.html")):
         assert expected in printed
 
 
