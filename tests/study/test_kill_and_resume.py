@@ -119,7 +119,7 @@ def test_kill_9_and_on_from_a_checkpoint(tmp_path, make_plan, results, launch, u
 
 
 def test_ctrl_c_leaves_all_resumable_and_is_quiet(tmp_path, make_plan, results, launch, undisturbed):
-    plan = make_plan(objective="study_objectives:descend_slowly", steps=60)  # long enough not to be over before the signal
+    plan = make_plan(objective="study_objectives:descend_slowly", steps=60)  # not over before the signal
     process = launch(plan)
     wait_until(lambda: len(calls(tmp_path)) >= 5, process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the run and all its workers
