@@ -86,3 +86,4 @@ def test_too_large_a_learning_rate_kills_a_relu_network(digits: Dataset, numpy_k
     training = Training("nesterov", cosine(1.9, 100), steps=100, batch_size=64, hyperparameters={"momentum": 0.91})
     with pytest.raises(Diverged, match=r"a uniform guess$"):
         fit(network, digits, training, seed=0)
+    assert np.ptp(network.logits(digits.valid.x), axis=0).max() == 0.0  # the same logits for every example: the biases
