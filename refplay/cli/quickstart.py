@@ -15,7 +15,7 @@ from refplay.cli.progress import progress_bars
 from refplay.cli.rounds import conclude
 from refplay.errors import InputError
 from refplay.procedures.adam_budget import adam_space
-from refplay.search.space import LogUniform, OneMinusLogUniform, Space
+from refplay.procedures.starter_space import starter_space
 from refplay.study.plan import Plan
 from refplay.study.record import Round
 from refplay.study.runner import run
@@ -29,7 +29,7 @@ def quickstart_plan() -> Plan:
     >>> [study.name for study in quickstart_plan().studies()]
     ['nesterov-or-adam/optimizer=nesterov', 'nesterov-or-adam/optimizer=adam']
     """
-    nesterov = Space(learning_rate=LogUniform(1e-3, 1e1), momentum=OneMinusLogUniform(1e-2, 1.0))
+    nesterov, _ = starter_space("nesterov", "general")
     return Plan(
         name="nesterov-or-adam",
         goal="Does Nesterov momentum or Adam reach the lower validation error on handwritten digits in 400 steps?",

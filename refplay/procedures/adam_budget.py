@@ -18,16 +18,11 @@ the next, and leaves "substantially more" open: here 25 belongs to the later row
 from __future__ import annotations
 
 from refplay.errors import InputError
-from refplay.search.space import Domain, LogUniform, OneMinusLogUniform, Space
+from refplay.procedures.starter_space import LEARNING_RATES, RANGES
+from refplay.search.space import Space
 
-# Hyperparameters in the order in which they enter, with the smallest budget that pays for them and a range wide enough
-# that the best value is expected inside (Choi et al. 2019, arXiv:1910.05446, tune over ranges of this width).
-_ENTERS: tuple[tuple[str, int, Domain], ...] = (
-    ("learning_rate", 1, LogUniform(1e-4, 1e-1)),
-    ("beta1", 10, OneMinusLogUniform(1e-2, 1.0)),
-    ("epsilon", 25, LogUniform(1e-10, 1e0)),
-    ("beta2", 50, OneMinusLogUniform(1e-4, 1e-1)),
-)
+# Hyperparameters in the order in which they enter, with the smallest budget that pays for them.
+_ENTERS = (("learning_rate", 1), ("beta1", 10), ("epsilon", 25), ("beta2", 50))
 
 
 def adam_space(trials: int) -> Space:
@@ -50,4 +45,5 @@ def adam_space(trials: int) -> Space:
     """
     if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
         raise InputError(f"a study needs 1 trial or more, got trials={trials!r}")
-    return Space(**{name: domain for name, enters_at, domain in _ENTERS if trials >= enters_at})
+    ranges = {"learning_rate": LEARNING_RATES["adam"], **RANGES}
+    return Space(**{name: ranges[name] for name, enters_at in _ENTERS if trials >= enters_at})
