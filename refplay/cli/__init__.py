@@ -17,7 +17,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line with `argv` (default: the process's) and return the exit code."""
     arguments = _parser().parse_args(argv)
     try:
-        return int(arguments.command(arguments))
+        code = int(arguments.command(arguments))
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here a broken pipe can still be answered; at exit it could not
+        return code
     except InputError as error:
         print(f"refplay: {error}", file=sys.stderr)
         return 2
@@ -26,7 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
               file=sys.stderr)
         return 130
     except BrokenPipeError:  # `refplay report ... | head`: the reader has seen enough
-        sys.stderr.close()
+        from refplay.cli.console import discard_stdout
+
+        discard_stdout()
         return 0
 
 

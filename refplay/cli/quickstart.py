@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-
+from refplay.cli.console import PipeConsole
 from refplay.cli.progress import progress_bars
 from refplay.cli.rounds import conclude
 from refplay.errors import InputError
@@ -44,7 +43,7 @@ def quickstart_plan() -> Plan:
 
 def quickstart(out: Path, *, workers: int | None = None) -> int:
     """Run the round in the folder `out` (where an interrupted one goes on) and report on it."""
-    plan, store, console = quickstart_plan(), out / "runs.db", Console()
+    plan, store, console = quickstart_plan(), out / "runs.db", PipeConsole()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

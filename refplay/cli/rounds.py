@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from refplay.cli.console import PipeConsole
 from refplay.cli.progress import progress_bars
 from refplay.errors import InputError
 from refplay.study.plan_toml import load_plan
@@ -19,7 +20,7 @@ def run(path: Path, *, store: Path | None, resume: bool, workers: int | None) ->
     """Run the plan of a TOML file, then report on it; the report lies beside the store."""
     plan = load_plan(path)
     store = store or Path(f"{plan.name}.db")
-    console = Console()
+    console = PipeConsole()
     with progress_bars(plan.metric, console) as progress:
         done = run_plan(plan, store=store, resume=resume, workers=workers, progress=progress, folder=path.parent)
     conclude(done, store, _report_path(store, plan.name), console)
@@ -35,7 +36,7 @@ def report(store: Path, *, name: str | None, metric: str | None, csv: Path | Non
             opened.export_csv(csv)
     if not rounds:
         raise InputError(f"store {store} has no round yet; `refplay run PLAN.toml --store {store}` makes one")
-    console = Console()
+    console = PipeConsole()
     for each in rounds:
         if metric:
             _check_metric(each, metric)
