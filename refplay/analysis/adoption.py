@@ -13,6 +13,8 @@ negative is better), with s_c, s_b the standard deviations of n_c and n_b reruns
 Adopt if the whole interval lies below -c, c being what the complexity must earn: 0 for none, and one or two retrain
 standard deviations of the baseline for some or much (as much a lucky seed gives for nothing). Keep if d is not negative
 or the whole interval lies above -c. Else the data do not decide. A candidate of which a rerun diverged is not adopted.
+Reruns that are all equal on both sides show no trial variance, not that there is none: another seed did not change
+anything, so a better candidate is not adopted on them.
 The winning trials of the searches are not used: they were chosen for their luck.
 """
 
@@ -31,6 +33,7 @@ from refplay.study.record import Round, Study, TrialRecord
 Complexity = Literal["none", "some", "much"]
 EARNED: dict[str, float] = {"none": 0.0, "some": 1.0, "much": 2.0}  # retrain standard deviations of the baseline
 CONFIDENCE = 0.95
+POWER = 0.8  # customary: four of five experiments of this size would show the difference
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,8 @@ def decide(candidate: Study, baseline: Study, *, metric: str, complexity: Comple
         raise ValueError(f"complexity must be one of {', '.join(EARNED)}, got {complexity!r}")
     c, b = trial_variance(candidate, metric), trial_variance(baseline, metric)
     se, half, _ = welch(c, b)
+    if half == 0:  # a variation that was not seen is not known to be none
+        se = half = float("nan")
     difference = c.mean - b.mean
     if abs(difference) <= 1e-12 * max(abs(c.mean), abs(b.mean)):
         difference = 0.0  # rounding: the mean of n results is good to about n times 1e-16
@@ -130,12 +135,17 @@ def _verdict(candidate: Study, baseline: Study, metric: str, difference: float, 
     one, other = _short(candidate, baseline), _short(baseline, candidate)
     shown = study_quantity(metric, candidate, baseline)
     lower = "lower" if difference < 0 else "higher"
-    gap = (f"Over the reruns {one} is on average {shown.gap(abs(difference))} {lower} in {metric} than {other}"
+    by = f"{shown.gap(abs(difference))} {lower}"
+    gap = (f"Over the reruns {one} is on average {by} in {metric} than {other}"
            if difference else f"Over the reruns {one} and {other} are equal in {metric}")
     if not math.isfinite(half):
-        return "undecided", f"{gap}, but with one rerun each nothing is known of the variation between seeds."
-    interval = (f"95% interval of the difference {shown.gap(difference - half)} to "
-                f"{shown.gap(difference + half)}").replace(" percentage points to", " to")
+        if max(trial_variance(study, metric).n for study in (candidate, baseline)) < 2:
+            return "undecided", f"{gap}, but with one rerun each nothing is known of the variation between seeds."
+        if difference >= 0:
+            return "keep", f"{gap}: no improvement, and none of the reruns differs from another."
+        return "undecided", (f"{gap}, but the reruns of each are all equal: no seed reaches the training, or the "
+                             "objective is deterministic, so the trial variance is unknown.")
+    interval = f"95% interval of the difference {shown.interval(difference - half, difference + half)}"
     earned = f" and more than the {shown.gap(required)} that its complexity must earn" if required else ""
     if difference + half < -required:
         return "adopt", f"{gap}, beyond the variation between seeds{earned} ({interval})."
@@ -165,7 +175,8 @@ def _caveats(candidate: Study, baseline: Study, metric: str) -> list[str]:
         if s.n == 1:
             notes.append(f"{study.name} has one rerun; its variation is assumed to be that of the other.")
         if s.n > 1 and s.sd == 0:
-            notes.append(f"The reruns of {study.name} are all equal: check that the seed reaches the training.")
+            notes.append(f"The {s.n} reruns of {study.name} are all equal: by chance, as happens with few reruns or a "
+                         "small validation set, or because the seed does not reach the training; check it.")
         if ranked and reruns and reruns[0].number != ranked[0].number:
             notes.append(f"The reruns of {study.name} repeat trial {reruns[0].number}, but its best by {metric} is "
                          f"trial {ranked[0].number}.")
@@ -220,17 +231,22 @@ def _rank(study: Study, metric: str) -> tuple[bool, float]:
 
 
 def reruns_needed(decision: Decision, most: int = 1000) -> int | None:
-    """Return how many reruns of each side would settle a difference of the size seen; None where it is not known.
+    """Return how many reruns of each side would show a difference of the size seen; None where it is not known.
 
-    The smallest n at which the Welch interval, with the standard deviations seen, leaves the required improvement out.
+    The smallest n at which Welch's interval leaves the required improvement out with probability 80%, were the means
+    and standard deviations seen the true ones: P(T > t_0.975(df)) >= 0.8 for T of the noncentral t distribution with
+    noncentrality |d + c| / se.
     """
+    from scipy.special import nctdtr  # distribution function of the noncentral t
+
     c, b = decision.candidate_reruns, decision.baseline_reruns
     gap = abs(decision.difference + decision.required)
     sc, sb = (c.sd if c.n > 1 else b.sd), (b.sd if b.n > 1 else c.sd)
-    if not math.isfinite(gap) or gap == 0 or not (sc >= 0 and sb >= 0):
+    if not math.isfinite(gap) or gap == 0 or not (sc > 0 or sb > 0):
         return None
     for n in range(max(2, min(c.n, b.n)), most + 1):
-        if welch(Spread((), n, c.mean, sc, 0.0), Spread((), n, b.mean, sb, 0.0))[1] < gap:
+        se, half, df = welch(Spread((), n, c.mean, sc, 0.0), Spread((), n, b.mean, sb, 0.0))
+        if half < gap and 1 - nctdtr(df, gap / se, half / se) >= POWER:
             return n
     return None
 
@@ -258,7 +274,14 @@ def decision_finding(decision: Decision, name: str) -> Finding:
 
 
 def _undecided(decision: Decision) -> str:
+    c, b = decision.candidate_reruns, decision.baseline_reruns
     needed = reruns_needed(decision)
-    how = (f"about {needed} reruns of each would settle a difference of this size" if needed else
-           "rerun the best trial of each with 5 other seeds")
+    if max(c.n, b.n) > 1 and not (c.sd > 0 or b.sd > 0):
+        how = ("make the seed reach the training and rerun both; if nothing in it is random, compare the best results "
+               "of the same plan under other search seeds")
+    elif needed:
+        how = (f"with about {needed} reruns of each a true difference of the size seen would be shown in "
+               f"{POWER:.0%} of repetitions")
+    else:
+        how = "rerun the best trial of each with 5 other seeds"
     return f"Neither is shown to be better: take the simpler of the two for now; {how}."

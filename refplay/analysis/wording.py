@@ -66,11 +66,13 @@ def known(value: float) -> float | None:
 
 
 def percent(fraction: float) -> str:
-    """Return a fraction as a percentage; small ones keep a digit.
+    """Return a fraction as a percentage; small ones keep a digit, tiny ones are said to be less than 0.001%.
 
-    >>> percent(0.5), percent(0.012), percent(0.0004)
-    ('50%', '1.2%', '0.04%')
+    >>> percent(0.5), percent(0.012), percent(0.0004), percent(7.5e-10), percent(0.0)
+    ('50%', '1.2%', '0.04%', 'less than 0.001%', '0%')
     """
+    if 0 < fraction < 1e-5:
+        return "less than 0.001%"
     return f"{100 * fraction:.2g}%" if fraction < 0.095 else f"{100 * fraction:.0f}%"
 
 
@@ -104,10 +106,22 @@ class Quantity(NamedTuple):
 
         >>> quantity("valid_error").gap(-0.0067), quantity("valid_loss").gap(0.0067)
         ('−0.67 percentage points', '0.0067')
+        >>> quantity("valid_error").gap(0.01)
+        '1 percentage point'
         """
         if not math.isfinite(value):
             return "–"
-        return f"{self.factor * value:.3g}".replace("-", "−", 1) + " percentage points" * (self.unit == "%")
+        number = f"{self.factor * value:.3g}".replace("-", "−", 1)
+        noun = " percentage point" if number in ("1", "−1") else " percentage points"
+        return number + noun * (self.unit == "%")
+
+    def interval(self, low: float, high: float) -> str:
+        """Return the interval of a difference, its unit once.
+
+        >>> quantity("valid_error").interval(-0.01, 0.002), quantity("valid_loss").interval(-0.01, 0.002)
+        ('−1 to 0.2 percentage points', '−0.01 to 0.002')
+        """
+        return f"{self.gap(low).partition(' ')[0]} to {self.gap(high)}"
 
 
 def quantity(metric: str, values: Iterable[float] = ()) -> Quantity:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -148,12 +149,13 @@ def decision_table(decision: Decision, round: Round) -> Table:
     """Return the numbers that a decision rests on."""
     shown = round_quantity(round)
     candidate, baseline = spread_text(decision.candidate_reruns, shown), spread_text(decision.baseline_reruns, shown)
-    low, high = (shown.gap(end) for end in decision.interval)
-    required = f"{shown.gap(decision.required)} ({decision.complexity} added complexity)"
+    added = "no" if decision.complexity == "none" else decision.complexity
+    required = f"{shown.gap(decision.required)} ({added} added complexity)"
+    known = all(map(math.isfinite, decision.interval))
     rows: Rows = [("candidate", f"{shorter(decision.candidate, round)}: {candidate}"),
             ("baseline", f"{shorter(decision.baseline, round)}: {baseline}"),
             ("difference (candidate − baseline)", shown.gap(decision.difference)),
-            ("95% interval of the difference", f"{low.removesuffix(' percentage points')} to {high}"),
+            ("95% interval of the difference", shown.interval(*decision.interval) if known else "not known"),
             ("improvement required", required)]
     rows += [(shorter(name, round), spread_text(Spread((), n, mean, sd, 0.0), shown))
              for name, mean, sd, n in decision.others]

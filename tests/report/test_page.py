@@ -19,6 +19,7 @@ from refplay.report import write_report
 from refplay.report.markup import Markup, tag
 from refplay.report.page import render
 from refplay.report.parts import PLAYBOOK, section_link
+from refplay.report.tables import decision_table
 from refplay.study.provenance import Provenance
 from refplay.study.record import Round, Study
 from refplay.study.store import Store
@@ -252,3 +253,11 @@ def test_findings_and_plots_of_a_single_study_stand_once(plan, round_):
         assert page.text.count(finding.seen) == 1, finding.topic
     sources = [attributes["src"] for name, attributes in page.elements if name == "img"]
     assert len(sources) == len(set(sources))
+
+
+def test_no_complexity_and_an_unknown_interval_are_written_as_words(round_):
+    studies = tuple(dataclasses.replace(s, reruns=tuple(dataclasses.replace(t, curves=s.reruns[0].curves)
+                                                        for t in s.reruns)) for s in round_.studies)
+    rows = dict(decision_table(compare(Round(round_.plan, studies)), round_).rows)
+    assert rows["improvement required"] == "0 percentage points (no added complexity)"
+    assert rows["95% interval of the difference"] == "not known"
