@@ -15,6 +15,9 @@ A trial whose training loss got worse as well does not overfit: its optimization
 with other remedies. The training loss got worse if it ends above a level that it had reached before, by more than noise
 and by at least 2% of what it had fallen until then. Levels are medians of a fortieth of the curve (at least 3 values),
 so that neither a spike that heals nor one in the middle of a good stretch decides.
+
+A best trial whose smoothed curve ends by half above its minimum while its noise could explain even that is not said to
+be free of overfitting: such a curve cannot show it.
 """
 
 from __future__ import annotations
@@ -33,6 +36,7 @@ SECTION = "Examining the training curves"
 FAILURE_SECTION = "How can optimization failures be debugged and mitigated?"
 LEVEL = 0.05
 MATTERS = 0.02  # a smaller relative change of the error is not worth another study
+HIDDEN = 0.5  # of the minimum: a rise so large is told although noise could explain it
 REGULARIZERS = ("dropout", "label_smoothing", "weight_decay")
 
 
@@ -58,6 +62,14 @@ def rises(trial: TrialRecord, metric: str, level: float = LEVEL) -> Rise | None:
     level : float
         Probability of calling a curve of pure independent noise around a flat end a rise.
     """
+    found = _above_minimum(trial, metric, level)
+    if found is None or found.final - found.lowest <= max(found.beyond, MATTERS * abs(found.lowest)):
+        return None
+    return found._replace(training=_worsened(trial))
+
+
+def _above_minimum(trial: TrialRecord, metric: str, level: float) -> Rise | None:
+    """Return how far the curve ends above its minimum, whether beyond noise or not; None for a short curve."""
     curve = finite(trial.curves.get(metric))
     if len(curve.values) < SMALLEST:
         return None
@@ -65,10 +77,8 @@ def rises(trial: TrialRecord, metric: str, level: float = LEVEL) -> Rise | None:
     means = smooth(curve.values, window)
     before = means[:len(means) - window]  # windows that do not overlap the last one
     i = int(before.argmin())
-    rise, noisy = means[-1] - before[i], threshold(noise(curve.values), window, level * window / (2 * len(before)))
-    if rise <= max(noisy, MATTERS * abs(before[i])):
-        return None
-    return Rise(trial, int(curve.steps[i + window // 2]), float(before[i]), float(means[-1]), noisy, _worsened(trial))
+    noisy = threshold(noise(curve.values), window, level * window / (2 * len(before)))
+    return Rise(trial, int(curve.steps[i + window // 2]), float(before[i]), float(means[-1]), noisy, None)
 
 
 def overfits(trial: TrialRecord, metric: str, level: float = LEVEL) -> Rise | None:
@@ -123,6 +133,8 @@ def _overfitting(study: Study, metric: str, evidence: list[Rise], bests: list[Tr
     judged = count(numbers["judged"], "complete trial")
     numbers = {**numbers, "overfitting": [rise.trial.number for rise in evidence]}
     if not evidence:
+        if hidden := _hidden(metric, bests, LEVEL / numbers["judged"]):
+            return _unclear(study, metric, hidden, judged, numbers)
         return Finding("overfitting", study.name, "good", f"In none of {judged} does {metric} rise beyond its noise "
                        "after its minimum while the training loss does not.", numbers, "", SECTION)
     shown, in_best = _shown(evidence, bests)
@@ -131,6 +143,22 @@ def _overfitting(study: Study, metric: str, evidence: list[Rise], bests: list[Tr
     return Finding("overfitting", study.name, "attention",
                    f"{metric} rises during training in {len(evidence)} of {judged}, {which}: "
                    f"{_written(study, metric, shown)}.", numbers, _remedies(study, in_best), SECTION)
+
+
+def _hidden(metric: str, bests: list[TrialRecord], level: float) -> Rise | None:
+    """Return the largest rise of a best trial that its noise hides: by half of its minimum or more."""
+    found = [rise for t in bests if (rise := _above_minimum(t, metric, level))]
+    hidden = [rise for rise in found if HIDDEN * abs(rise.lowest) < rise.final - rise.lowest <= rise.beyond]
+    return max(hidden, key=lambda rise: rise.final - rise.lowest, default=None)
+
+
+def _unclear(study: Study, metric: str, hidden: Rise, judged: str, numbers: dict[str, Any]) -> Finding:
+    return Finding("overfitting", study.name, "note",
+                   f"In none of {judged} does {metric} rise beyond its noise from one evaluation to the next, but that "
+                   f"noise is large: it hides whether {metric} rises {_written(study, metric, hidden)}.",
+                   {**numbers, **_numbers(hidden)},
+                   "Make training steadier (a learning rate that decays to the end, or a smaller one) and evaluate on "
+                   "more examples or more often, then look again.", SECTION)
 
 
 def _breakdown(study: Study, metric: str, broken: list[Rise], bests: list[TrialRecord],

@@ -5,8 +5,9 @@ get good results with quasi-random search?": there is no general answer, but one
 region, and simulates smaller studies by resampling the trials of this one.
 
 The rule: a trial is good if it is worse than the best by no more than 2 sqrt(2) s, s the standard deviation of the
-reruns (two runs of one configuration differ by more once in 20); without reruns, or where they do not vary, by no more
-than a tenth of the distance from the best to the median trial. The space was sampled enough if there are at least 3
+reruns (two runs of one configuration differ by more once in 20), and by no more than half the distance from the best to
+the median trial, however unstable the reruns are; without reruns, or where they do not vary, by no more than a tenth of
+that distance. The space was sampled enough if there are at least 3
 good trials: the good region then takes about 3 / n of the space, and another study of n trials would miss it with
 probability (1 - 3 / n)^n < exp(-3) = 5%.
 """
@@ -18,21 +19,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from refplay.analysis.axes import finished
 from refplay.analysis.finding import Finding
-from refplay.analysis.variance import trial_variance
+from refplay.analysis.variance import objectives, trial_variance, way_to_median
 from refplay.analysis.wording import count, known, percent, study_quantity
 from refplay.seeds import generator
 from refplay.study.record import Study
 
 SECTION = "Not sampling enough points in the search space"
 ENOUGH = 3  # good trials: exp(-3) = 0.0498
-
-
-def objectives(study: Study, metric: str) -> np.ndarray:
-    """Return the objective of every finished trial (float64[n], sorted); infeasible ones cost as much: inf."""
-    best = [trial.best(metric) if trial.feasible else None for trial in finished(study)]
-    return np.sort([np.inf if b is None else b.value for b in best])
+CAP = 0.5  # of the way from the best to the median trial: what lies beyond is no good region, whatever the noise
 
 
 def bootstrap_best(study: Study, metric: str, budgets: Sequence[int], resamples: int = 1000,
@@ -70,14 +65,13 @@ def bootstrap_best(study: Study, metric: str, budgets: Sequence[int], resamples:
 
 def good_margin(study: Study, metric: str) -> tuple[float, str]:
     """Return how far above the best a trial still counts as good, and why (rule: see the module)."""
-    sd = trial_variance(study, metric).sd
+    sd, way = trial_variance(study, metric).sd, way_to_median(study, metric)
+    margin = 2 * math.sqrt(2) * sd
+    if margin > CAP * way and sd > 0:  # a good trial must be one that the study tells from a middling one
+        return CAP * way, "half the way to the median trial, since two runs of one configuration differ by more"
     if sd > 0:  # false for nan as well
-        return 2 * math.sqrt(2) * sd, "what two runs of one configuration differ by at most, 19 times of 20"
-    values = objectives(study, metric)
-    values = values[np.isfinite(values)]
-    with np.errstate(over="ignore"):
-        margin = float(0.1 * (np.median(values) - values[0])) if len(values) else 0.0
-    return margin, "a tenth of the way to the median trial"
+        return margin, "what two runs of one configuration differ by at most, 19 times of 20"
+    return 0.1 * way, "a tenth of the way to the median trial"
 
 
 def sampling(study: Study, metric: str) -> list[Finding]:

@@ -8,7 +8,9 @@ configuration":
   of several studies, and until there are several, simulated by resampling the trials of one (`bootstrap_best`);
 * data variance: another split or another collection of the data; measured by repeating the round on other splits.
 
-The best trial of a search is not among the reruns: it was selected for its luck, and its result is too good on average.
+Reruns that scatter as far as the trials of the search differ, by more than half the way from the best to the median
+one, say that the search ranked luck. The best trial of a search is not among the reruns: it was selected for its luck,
+and its result is too good on average.
 """
 
 from __future__ import annotations
@@ -20,11 +22,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from refplay.analysis.axes import finished
 from refplay.analysis.finding import Finding
 from refplay.analysis.wording import count, known, study_quantity
 from refplay.study.record import Round, State, Study, TrialRecord
 
 SECTION = "Determining whether to adopt a training pipeline change or hyperparameter configuration"
+
+UNSTABLE = 0.5  # standard deviations of the reruns, in parts of the way from the best to the median trial
+RANKED = 3  # complete trials: fewer do not tell how trials differ
 
 
 class Spread(NamedTuple):
@@ -89,6 +95,20 @@ def study_variance(studies: Sequence[Study], metric: str) -> Spread:
     return spread(best.value for s in studies if (ranked := s.ranked(metric)) and (best := ranked[0].best(metric)))
 
 
+def objectives(study: Study, metric: str) -> np.ndarray:
+    """Return the objective of every finished trial (float64[n], sorted); infeasible ones cost as much: inf."""
+    best = [trial.best(metric) if trial.feasible else None for trial in finished(study)]
+    return np.sort([np.inf if b is None else b.value for b in best])
+
+
+def way_to_median(study: Study, metric: str) -> float:
+    """Return how far the median complete trial is above the best one: the scale of differences between trials."""
+    values = objectives(study, metric)
+    values = values[np.isfinite(values)]
+    with np.errstate(over="ignore"):
+        return float(np.median(values) - values[0]) if len(values) else 0.0
+
+
 def variance(round: Round, metric: str) -> list[Finding]:
     """Return the trial variance of all that the round compares, and that it covers one source of variation of three."""
     findings = [replace(_trial_variance(part, metric), study=study.name) for study in round.studies
@@ -132,7 +152,16 @@ def _trial_variance(study: Study, metric: str) -> Finding:
             if optimism > 0 else "")
     moved = "" if number == best.number else (f" Trial {best.number} is the best by {metric}, but trial {number} was "
                                               "the one rerun.")
-    return Finding("variance", study.name, "note" if moved else "good",
-                   f"Over {s.n} reruns of trial {number} with other seeds {metric} is {shown.write(s.mean)} with "
-                   f"standard deviation {shown.gap(s.sd)} and range {shown.gap(s.range)}.{luck}{moved}", numbers,
-                   f"Rerun trial {best.number} before concluding anything from {metric}." if moved else "", SECTION)
+    seen = (f"Over {s.n} reruns of trial {number} with other seeds {metric} is {shown.write(s.mean)} with standard "
+            f"deviation {shown.gap(s.sd)} and range {shown.gap(s.range)}.{luck}{moved}")
+    action = f"Rerun trial {best.number} before concluding anything from {metric}. " if moved else ""
+    way = way_to_median(study, metric)
+    numbers["way_to_median"] = way
+    if s.sd > UNSTABLE * way and len(study.ranked(metric)) >= RANKED:
+        return Finding("variance", study.name, "attention",
+                       f"{seen} That is as large as the differences between trials (from the best to the median one "
+                       f"{shown.gap(way)}), so the order of the trials is mostly luck.", numbers,
+                       f"{action}Stabilize training (a learning rate that decays to the end, a smaller one, warmup, "
+                       "gradient clipping), measure more precisely (more validation examples), and judge by more "
+                       "reruns, not by the best trial.", SECTION)
+    return Finding("variance", study.name, "note" if moved else "good", seen, numbers, action.strip(), SECTION)

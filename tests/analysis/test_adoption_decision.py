@@ -257,6 +257,17 @@ def test_the_trial_variance_finding_gives_the_luck_of_the_search(rerun):
         assert word in other.seen
 
 
+def test_reruns_that_scatter_as_far_as_the_trials_need_attention(rerun):
+    # The trials: two of 0.1%, three of 50%.
+    own = variance(_round(rerun("a", [0.02, 0.6, 0.1, 0.55])), "valid_error")[0]
+    assert own.verdict == "attention"
+    assert "mostly luck" in own.seen
+    assert own.numbers["way_to_median"] == pytest.approx(0.499)
+    for word in ("decays", "warmup", "more reruns"):
+        assert word in own.action
+    assert variance(_round(rerun("a", [0.02, 0.3, 0.1, 0.25])), "valid_error")[0].verdict == "good"  # sd 0.13 < 0.25
+
+
 def test_reruns_that_diverge_and_missing_reruns_are_said(rerun):
     assert variance(_round(rerun("a", [0.02, None, 0.03])), "valid_error")[0].verdict == "attention"
     unknown = variance(_round(rerun("a", [0.02])), "valid_error")[0]

@@ -169,6 +169,19 @@ def test_a_healthy_study_is_good_and_a_short_curve_is_a_note(make_trial):
     assert [f.verdict for f in overfitting(_study(make_trial, short), "valid_error")] == ["note"]
 
 
+def test_a_climb_that_large_oscillations_hide_is_not_called_good(make_trial):
+    # Found by a newcomer: the best trial went from 4% to 30%, up and down on its way.
+    t = np.arange(24) / 24
+    climbing = 0.04 + 0.3 * np.maximum(t - 0.3, 0) + 0.12 * (np.arange(24) % 2) * (t > 0.3)
+    (finding,) = overfitting(_study(make_trial, [{"valid_error": climbing}] + 7 * [{"valid_error": _falling(24)}]),
+                             "valid_error")
+    assert finding.verdict == "note"
+    assert finding.numbers["overfitting"] == []
+    assert finding.numbers["final"] > 1.5 * finding.numbers["lowest"]
+    assert "that noise is large" in finding.seen
+    assert "decays" in finding.action
+
+
 def test_a_training_metric_cannot_overfit(make_trial):
     assert overfitting(_study(make_trial, [{"train_loss": _rising(40)}]), "train_loss") == []
 
