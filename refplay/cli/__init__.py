@@ -49,6 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("plan", type=Path, metavar="PLAN.toml")
     run.add_argument("--store", type=Path, metavar="FILE", help="SQLite store (default: the plan's name, .db)")
     run.add_argument("--resume", action="store_true", help="go on with a round that the store already holds")
+    run.add_argument("--retry-failed", action="store_true",
+                     help="go on likewise, and begin its failed trials again: a bug of the objective was mended")
     run.add_argument("--workers", type=_positive, metavar="N", help="processes that train (default: one a core)")
     run.set_defaults(command=_run)
 
@@ -82,7 +84,8 @@ def _quickstart(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     from refplay.cli.rounds import run
 
-    return run(arguments.plan, store=arguments.store, resume=arguments.resume, workers=arguments.workers)
+    return run(arguments.plan, store=arguments.store, resume=arguments.resume or arguments.retry_failed,
+               workers=arguments.workers, retry_failed=arguments.retry_failed)
 
 
 def _report(arguments: argparse.Namespace) -> int:

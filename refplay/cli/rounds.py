@@ -16,13 +16,14 @@ from refplay.study.runner import run as run_plan
 from refplay.study.store import Store
 
 
-def run(path: Path, *, store: Path | None, resume: bool, workers: int | None) -> int:
+def run(path: Path, *, store: Path | None, resume: bool, workers: int | None, retry_failed: bool = False) -> int:
     """Run the plan of a TOML file, then report on it; the report lies beside the store."""
     plan = load_plan(path)
     store = store or Path(f"{plan.name}.db")
     console = PipeConsole()
     with progress_bars(plan.metric, console) as progress:
-        done = run_plan(plan, store=store, resume=resume, workers=workers, progress=progress, folder=path.parent)
+        done = run_plan(plan, store=store, resume=resume, workers=workers, progress=progress, folder=path.parent,
+                        retry_failed=retry_failed)
     conclude(done, store, _report_path(store, plan.name), console)
     return 0
 

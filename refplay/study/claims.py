@@ -112,6 +112,30 @@ class Claims:
                 "WHERE round = ? AND place = ? AND number = ? AND rerun = 0",
                 [(rerun, seed, self._round, place, number) for rerun, seed in enumerate(seeds, start=1)])
 
+    def keep_reruns(self, place: int, numbers: Sequence[int]) -> bool:
+        """Remove the repetitions of other trials than `numbers`, if any: one that was tried again is the best now."""
+        others = ("FROM trials JOIN studies ON studies.id = study WHERE round = ? AND place = ? AND rerun > 0 "
+                  "AND number NOT IN (SELECT value FROM json_each(?))")
+        values = [self._round, place, json.dumps(list(numbers))]
+        if not self._store.rows(f"SELECT 1 {others} LIMIT 1", values):
+            return False
+        with self._store.writing() as db:
+            for trial, *where in db.execute(f"SELECT trials.id, name, number, rerun {others}", values).fetchall():
+                shutil.rmtree(self._store.trial_folder(*where), ignore_errors=True)
+                db.execute("DELETE FROM trials WHERE id = ?", [trial])  # its curves go with it
+        return True
+
+    def retry_failed(self) -> None:
+        """Make every failed trial and repetition pending again, as if it had never begun."""
+        with self._store.writing() as db:
+            failed = db.execute("SELECT trials.id, name, number, rerun FROM trials JOIN studies ON studies.id = study "
+                                "WHERE round = ? AND state = 'failed'", [self._round]).fetchall()
+            for trial, *place in failed:
+                shutil.rmtree(self._store.trial_folder(*place), ignore_errors=True)  # a checkpoint may have the bug
+                db.execute("DELETE FROM curves WHERE trial = ?", [trial])
+                db.execute("UPDATE trials SET state = 'pending', reason = '', seconds = NULL, best = NULL, "
+                           "has_folder = 0 WHERE id = ?", [trial])
+
     def standings(self) -> list[Standing]:
         """Return where each study of the round stands, in the order of the plan."""
         return [Standing(*row) for row in self._store.rows(f"""

@@ -53,7 +53,7 @@ class Plan:
     metric : str
         What decides, by its lowest value over training: a name that the objective reports.
     notes : str
-        For people; the only field that may change between a run and its resumption.
+        For people; the only field, beside a larger `reruns`, that may change between a run and its resumption.
     configurations : list of mappings
         A hand-written list of trials instead of a search: each names a value for every scientific hyperparameter and
         for what varies beside them. The round then has no `nuisance`, and `trials` and `search` have no effect.

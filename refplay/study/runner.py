@@ -8,11 +8,13 @@ number of workers nor the order in which trials finish nor an interruption chang
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, wait
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 from refplay.errors import InputError
@@ -31,7 +33,8 @@ _POLL = 0.2  # seconds between two looks at the trials that other runs work on
 
 def run(plan: Plan, objective: Objective | None = None, *, store: str | Path = "runs.db",
         executor: Executor | None = None, resume: bool = True, workers: int | None = None,
-        progress: ProgressCallback | None = None, folder: str | Path | None = None) -> Round:
+        progress: ProgressCallback | None = None, folder: str | Path | None = None,
+        retry_failed: bool = False) -> Round:
     """Run all trials of `plan` that the store does not hold yet, then the repetitions of the best ones.
 
     Repeated is the best trial of each study; where a study has the scientific hyperparameters inside its space, that of
@@ -58,6 +61,9 @@ def run(plan: Plan, objective: Objective | None = None, *, store: str | Path = "
         Called in this process as ``progress(study, done, total, best)`` when a study moves on; best is None at first.
     folder : str or Path, optional
         Where to look for the objective's module beside the working directory: the folder of the plan's file.
+    retry_failed : bool
+        Begin the failed trials of an earlier run again, from nothing: a bug of the objective was mended. Where one of
+        them becomes the best of its study, it is repeated instead of the earlier best.
 
     Returns
     -------
@@ -76,14 +82,17 @@ def run(plan: Plan, objective: Objective | None = None, *, store: str | Path = "
         raise InputError(f"workers = {workers}; give 1 or more")
     trials = [spec.params() for spec in plan.studies()]
     path = Path(store)
-    if path.exists() and (finished := _look(path, plan, reference, resume)):
+    if path.exists() and (finished := _look(path, plan, reference, resume, retry_failed)):
         return finished
+    _check_place(path)  # before minutes go into preparing
     search_path = (str(Path.cwd()), *([str(Path(folder).absolute())] if folder is not None else []))
     with Pool(executor, workers) as pool:
         pool.check(to_send, search_path, plan)
         with _store(path) as opened:
             round_id = opened.create_round(plan, reference, trials)
             with closing(Claims(opened, round_id, plan.metric)) as claims:
+                if retry_failed:
+                    claims.retry_failed()
                 work = _Work(plan, opened, claims, pool, (to_send, search_path), progress)
                 try:
                     work.until_done()
@@ -96,7 +105,7 @@ def run(plan: Plan, objective: Objective | None = None, *, store: str | Path = "
             return opened.load_round(plan.name)
 
 
-def _look(path: Path, plan: Plan, reference: str, resume: bool) -> Round | None:
+def _look(path: Path, plan: Plan, reference: str, resume: bool, retry_failed: bool) -> Round | None:
     """Return the round if the store has all of it already; refuse what must not be resumed."""
     with Store(path, create=True) as store:
         if not store.has_round(plan.name):
@@ -105,11 +114,36 @@ def _look(path: Path, plan: Plan, reference: str, resume: bool) -> Round | None:
             raise InputError(f"store {path} already has a round {plan.name!r}; go on with it by --resume "
                              "(resume=True), or give the plan another name")
         store.check_round(plan, reference)
-        info = next(info for info in store.rounds() if info.name == plan.name)
         found = store.load_round(plan.name)
-        reruns = sum(plan.reruns for contender in found.contenders() if contender.ranked(plan.metric))
-        planned = sum(len(study.trials) for study in found.studies) + reruns
-        return found if info.finished == planned else None
+        return found if _whole(found, plan, retry_failed) else None
+
+
+def _whole(found: Round, plan: Plan, retry_failed: bool) -> bool:
+    """Return whether nothing is left to run of what was found of `plan`."""
+    to_run = {State.PENDING, State.RUNNING, *([State.FAILED] if retry_failed else [])}
+    for part in found.contenders():
+        best = part.ranked(plan.metric)[:1]
+        wanted = {(trial.number, rerun) for trial in best for rerun in range(1, plan.reruns + 1)}
+        if wanted != {(trial.number, trial.rerun) for trial in part.reruns}:
+            return False
+        if any(trial.state in to_run for trial in (*part.trials, *part.reruns)):
+            return False
+    return True
+
+
+def _check_place(path: Path) -> None:
+    """Refuse a store that cannot be written, or not be made, where it is meant to be."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise InputError(f"store {path}: there is no folder {folder}; create it first")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise InputError(f"store {path} is read-only; give a path that can be written")
+    try:
+        with NamedTemporaryFile(dir=folder, prefix=f".{path.name}."):
+            pass
+    except OSError as error:
+        raise InputError(f"store {path} cannot be opened: its folder cannot be written ({error.strerror}); give a path "
+                         "in a folder that can be") from None
 
 
 @contextmanager
@@ -166,7 +200,7 @@ class _Work:
             else:
                 bests = self._claims.best_numbers(spec.index, self._plan.scientific)
                 repeats = self._plan.reruns * len(bests)
-                if standing.reruns < repeats:
+                if self._claims.keep_reruns(spec.index, bests) or standing.reruns < repeats:
                     for number in bests:
                         seeds = [spec.trial_seed(number, rerun) for rerun in range(1, self._plan.reruns + 1)]
                         self._claims.add_reruns(spec.index, number, seeds)

@@ -168,7 +168,8 @@ class Store:
     def create_round(self, plan: Plan, objective: str, trials: Sequence[Sequence[dict[str, Any]]]) -> int:
         """Record `plan` with its studies and their pending trials (all or nothing) and return its row.
 
-        Where the store has a round of that name, it is checked against `plan`, and only its notes are replaced.
+        Where the store has a round of that name, it is checked against `plan`; its notes are replaced, and its reruns
+        by a larger number.
         """
         origin = provenance()  # before the store is locked: git takes its time
         with self.writing() as db:
@@ -195,6 +196,8 @@ class Store:
         for field in fields(Plan):
             # The text, not ==: 1 is not 1.0 or True here, and the order of names decides about the search points.
             before, after = repr(getattr(stored, field.name)), repr(getattr(plan, field.name))
+            if field.name == "reruns" and plan.reruns > stored.reruns:
+                continue  # more repetitions are added to those that there are
             if before != after and field.name not in ("notes", "objective"):
                 raise InputError(f"store {self.path} has a round {plan.name!r} with another {field.name} ({before}, "
                                  f"not {after}); give the changed plan another name")

@@ -175,6 +175,48 @@ def test_a_broken_pool_of_the_user_leaves_the_round_resumable(tmp_path, make_pla
     assert State.PENDING in states
 
 
+# A round that goes on changed
+
+
+def failing_where(best_fails):
+    def train(trial):
+        if best_fails and trial["learning_rate"] < 0.01:
+            (trial.folder / "checkpoint").write_text("of the bug")
+            raise RuntimeError("a bug")
+        assert not (trial.folder / "checkpoint").exists()  # a trial that is tried again begins from nothing
+        trial.report(1, valid_error=trial["learning_rate"] + 1e-6 * trial.generator("noise").random())
+    train.__qualname__ = "train"
+    return train
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_failed_trials_tried_again_give_the_results_of_an_undisturbed_run(tmp_path, make_plan, results, threads,
+                                                                          together):
+    plan, path = make_plan(together=together, trials=10), tmp_path / "runs.db"
+    undisturbed = run(plan, failing_where(False), store=tmp_path / "other.db", executor=threads)
+    first = run(plan, failing_where(True), store=path, executor=threads)
+    assert any(trial.state is State.FAILED for trial in first.studies[0].trials)
+    assert first.studies[0].reruns
+    assert {t.number for t in first.studies[0].reruns} != {t.number for t in undisturbed.studies[0].reruns}
+    as_it_was = run(plan, failing_where(False), store=path, executor=threads)
+    assert results(as_it_was) == results(first)
+    mended = run(plan, failing_where(False), store=path, executor=threads, retry_failed=True)
+    assert results(mended) == results(undisturbed)
+    assert results(run(plan, failing_where(True), store=path, executor=threads, retry_failed=True)) == results(mended)
+    left = {folder.name for folder in (tmp_path / "runs.trials").rglob("*-rerun*")}
+    assert left == {f"{t.number}-rerun{t.rerun}" for study in mended.studies for t in study.reruns}
+
+
+def test_a_resumed_round_may_have_more_repetitions_and_not_fewer(tmp_path, make_plan, results, objectives, threads):
+    run(make_plan(), objectives.descend, store=tmp_path / "runs.db", executor=threads)
+    more = run(make_plan(reruns=4), objectives.descend, store=tmp_path / "runs.db", executor=threads)
+    assert results(more) == results(run(make_plan(reruns=4), objectives.descend, store=tmp_path / "other.db",
+                                        executor=threads))
+    assert more.plan.reruns == 4
+    with pytest.raises(InputError, match=r"with another reruns \(4, not 2\)"):
+        run(make_plan(), objectives.descend, store=tmp_path / "runs.db", executor=threads)
+
+
 # Bad input
 
 
@@ -243,6 +285,13 @@ def test_a_store_that_cannot_be_made(make_plan, objectives, threads, tmp_path):
         run(make_plan(), objectives.descend, store="/proc/runs.db", executor=threads)
     with pytest.raises(InputError, match="there is no folder"):
         run(make_plan(), objectives.descend, store=tmp_path / "nowhere" / "runs.db", executor=threads)
+
+    def slow(trial):
+        raise AssertionError
+
+    slow.prepare = lambda plan: pytest.fail("prepared for a store that cannot be")
+    with pytest.raises(InputError, match=r"/proc/runs\.db cannot be opened"):
+        run(make_plan(), slow, store="/proc/runs.db", executor=threads)
 
 
 def test_resume_must_be_wanted_and_the_plan_the_same(tmp_path, make_plan, objectives, threads):
