@@ -49,7 +49,8 @@ def _reported(round: Round, study: Study, metric: str) -> Finding:
     values = listed([f"{count(len(v), 'value')} of {name}" for name, v in compared.items()]) or "none asked"
     seen = (f"Scientific values: {'too few' if few else 'enough'} ({values}). Nuisance space: "
             f"{'wide enough' if wide else 'not shown to be wide enough'}. Sampling: {sampled}.")
-    steps = [step for step, needed in ((f"compare more values of {listed(few)}", few),
+    wanted = listed([_wanted(name, compared[name]) for name in few])
+    steps = [step for step, needed in ((f"compare more values: {wanted}", few),
                                        ("settle the ranges", not wide), ("run more trials", not dense)) if needed]
     action = f"For the next round: {', then '.join(steps)}." if steps else ""
     return Finding("desiderata", study.name, "attention" if steps else "good", seen, numbers, action, SECTION)
@@ -58,6 +59,12 @@ def _reported(round: Round, study: Study, metric: str) -> Finding:
 def _needed(values: list[Any]) -> int:
     numeric = all(isinstance(v, Real) and not isinstance(v, bool) for v in values)
     return 3 if values and numeric and 0 not in values else 2
+
+
+def _wanted(name: str, values: list[Any]) -> str:
+    needed = _needed(values)
+    why = ", since the optimum of a number may lie between two" if needed > 2 else ""
+    return f"at least {needed} of {name} with a result{why}"
 
 
 def compared_values(round: Round, name: str, metric: str) -> list[Any]:

@@ -21,7 +21,7 @@ import numpy as np
 from refplay.analysis.axes import finished, ordered, position, shift_probability
 from refplay.analysis.boundary import best_count, boundary_flags
 from refplay.analysis.finding import Finding
-from refplay.analysis.wording import count, last_words, percent, show
+from refplay.analysis.wording import count, last_place, last_words, percent, show
 from refplay.search.space import Choice, Dimension
 from refplay.study.record import State, Study, TrialRecord
 
@@ -211,10 +211,12 @@ def _failed(study: Study) -> list[Finding]:
         return []
     errors = Counter(last_words(t.reason) for t in failed)
     error, times = errors.most_common(1)[0]
+    place = last_place(next(t.reason for t in failed if last_words(t.reason) == error))
     return [Finding("failed", study.name, "attention",
                     f"{len(failed)} of {count(len(study.trials), 'trial')} failed: a bug, not a result. The most "
-                    f"frequent error ({times} of {len(failed)}): {error}",
-                    {"failed": len(failed), "trials": len(study.trials), "error": error,
+                    f"frequent error ({times} of {len(failed)}): {error}" + (f" (at {place})" if place else ""),
+                    {"failed": len(failed), "trials": len(study.trials), "error": error, "place": place,
                      "numbers": [t.number for t in failed]},
-                    "Read the traceback, mend the objective, and run the plan under another name (failed trials stay "
-                    "as they are); only then judge how well the space was sampled.", SECTION)]
+                    "Read the traceback (in the HTML report, under the results), mend the objective, and run the plan "
+                    "under another name (failed trials stay as they are); only then judge how well the space was "
+                    "sampled.", SECTION)]

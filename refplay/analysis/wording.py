@@ -56,6 +56,16 @@ def last_words(reason: str) -> str:
     return after[0].strip() if after else "no reason recorded"
 
 
+def last_place(reason: str) -> str:
+    """Return the place of a traceback that its error came from; "" for a reason that is no traceback.
+
+    >>> last_place('Traceback (most recent call last):\\n  File "m.py", line 1, in f\\n    g()\\nKeyError: 1')
+    'm.py, line 1, in f'
+    """
+    calls = [line for line in reason.splitlines() if line.startswith("  File ")]
+    return calls[-1].removeprefix("  File ").replace('"', "").strip() if calls else ""
+
+
 def known(value: float) -> float | None:
     """Return a number, or None for nan: findings are compared and written as JSON, and nan equals nothing.
 

@@ -16,6 +16,7 @@ from refplay.report.tables import (
     best_table,
     budget_table,
     decision_table,
+    failures,
     launch_words,
     lost_trials,
     roles_table,
@@ -95,7 +96,10 @@ def _lost(study: Study) -> Markup | None:
     rows: Rows = [(f"#{trial.number}" + (f" rerun {trial.rerun}" if trial.rerun else ""), str(trial.state), reason)
                   for trial, reason in lost]
     return tag("details", tag("summary", f"{count(len(lost), 'trial')} infeasible or failed, and why"),
-               table(Table(("trial", "state", "reason"), rows)))
+               table(Table(("trial", "state", "reason"), rows)),
+               [[tag("p", f"Traceback of {trials}:" if "," not in trials and " and " not in trials else
+                     f"Traceback of the first of {trials}, which ended with the same error:"),
+                 tag("pre", tag("code", reason))] for trials, reason in failures(study)])
 
 
 def finding_card(finding: Finding, figures: Iterable[Markup] = ()) -> Markup:
@@ -161,8 +165,12 @@ def reproduction(round: Round, origin: Provenance, plan_text: str, store: str) -
         rows.append(("store", store))
     cut = "\n(cut here; the store holds the rest)" if len(origin.changes) > LONGEST_PATCH else ""
     patch = origin.changes[:LONGEST_PATCH] + cut
+    held = tag("p", "The store of that command holds the round already, so run it into a new one: ",
+               tag("code", "--store NEW.db"), " (", tag("code", "refplay run"), "), ", tag("code", "--out FOLDER"),
+               " (", tag("code", "refplay quickstart"), ") or ", tag("code", 'store="NEW.db"'), " (Python).")
     return tag("section", tag("h2", "5. Reproduction"),
                tag("p", "The same command and version give the same trials, whatever the number of workers."),
+               held if store else None,
                tag("pre", tag("code", origin.command)), table(Table(("", ""), rows), row_heads=True),
                tag("details", tag("summary", "the plan"), tag("pre", tag("code", plan_text))),
                tag("details", tag("summary", "uncommitted changes"), tag("pre", tag("code", patch)))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from refplay.analysis.adoption import Decision, standing
 from refplay.analysis.variance import Spread, trial_variance
-from refplay.analysis.wording import Quantity, last_words, study_quantity
+from refplay.analysis.wording import Quantity, last_words, listed, study_quantity
 from refplay.plot.words import domain_text, leaf, number
 from refplay.search.space import Dimension
 from refplay.study.record import Round, State, Study, TrialRecord
@@ -124,6 +124,17 @@ def lost_trials(study: Study) -> list[tuple[TrialRecord, str]]:
     """Return the infeasible and failed trials and reruns, each with the line that says why."""
     lost = [t for t in (*study.trials, *study.reruns) if t.state in (State.INFEASIBLE, State.FAILED)]
     return [(t, last_words(t.reason)) for t in lost]
+
+
+def failures(study: Study, most: int = 3) -> list[tuple[str, str]]:
+    """Return the most frequent failures that differ by their error: which trials, and the traceback of the first."""
+    found: dict[str, list[TrialRecord]] = {}
+    for trial, error in lost_trials(study):
+        if trial.state is State.FAILED:
+            found.setdefault(error, []).append(trial)
+    ranked = sorted(found.values(), key=len, reverse=True)[:most]
+    return [(listed([f"#{t.number}" + (f" rerun {t.rerun}" if t.rerun else "") for t in trials]), trials[0].reason)
+            for trials in ranked]
 
 
 def words_of_test(round: Round, decision: Decision | None) -> str:

@@ -29,6 +29,7 @@ from refplay.study.store import Launch
 COLOURS = {"attention": "yellow", "note": "cyan", "good": "green"}
 SIGNS = {"attention": "!", "note": "i", "good": "✓"}
 BEST = 3  # trials of each study
+READABLE = 78  # columns: a narrower table of studies folds within words and cuts its heads
 
 
 def print_report(round: Round, findings: Sequence[Finding], decision: Decision | None,
@@ -45,7 +46,7 @@ def print_report(round: Round, findings: Sequence[Finding], decision: Decision |
     console = console or Console()
     shown = round_quantity(round)
     console.print(Panel(_text(round.plan.goal), title=_text(round.plan.name, "bold"), title_align="left"))
-    console.print(_grid(studies_table(round)))
+    console.print(_studies(studies_table(round), console))
     for study in round.studies:
         best = best_table(study, round, BEST)
         if best.rows:
@@ -76,10 +77,24 @@ def _grid(content: Table) -> Grid:
     return grid
 
 
+def _fits(grid: Grid, console: Console) -> bool:
+    return console.measure(grid, options=console.options.update(width=sys.maxsize)).minimum <= console.width
+
+
+def _studies(content: Table, console: Console) -> RenderableType:
+    """Return the studies as a table; where no word of it may be cut and the terminal is too narrow, a sentence each."""
+    grid = _grid(content)
+    if console.width >= READABLE and _fits(grid, console):
+        return grid
+    return Group(*(_text(f"{study}: " + "; ".join(f"{head} {cell}" for head, cell in
+                                                  zip(content.head[1:], cells, strict=True)))
+                   for study, *cells in content.rows))
+
+
 def _best(content: Table, console: Console) -> RenderableType:
     """Return the best trials as a table; where that is wider than the terminal, a sentence each."""
     grid = _grid(content)
-    if console.measure(grid, options=console.options.update(width=sys.maxsize)).minimum <= console.width:
+    if _fits(grid, console):
         return grid
     return Group(*(_text(f"{trial}  {value} at step {step}: " + ", ".join(
         f"{name}={cell}" for name, cell in zip(content.head[3:], varied, strict=True) if cell != "–"))

@@ -52,6 +52,8 @@ def test_a_lonely_best_trial_leaves_the_sampling_too_thin(make_study, halton):
 def test_two_values_are_enough_except_of_a_number_without_zero(make_study, halton, values, enough):
     for finding in desiderata(_round(make_study, halton, _inside, values=values, name="depth"), "valid_error"):
         assert finding.numbers["enough_values"] is enough
+        needed = 3 if values == (1, 2) else 2
+        assert (f"compare more values: at least {needed} of depth with a result" in finding.action) is not enough
 
 
 def test_the_probability_of_uneven_counts_is_that_of_all_outcomes():

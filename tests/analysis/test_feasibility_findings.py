@@ -107,11 +107,12 @@ def test_a_study_without_a_feasible_trial_asks_for_a_cautious_run(make_study, ha
 
 def test_failed_trials_are_bugs_and_do_not_count_as_infeasible(make_study, make_trial, halton):
     good = make_study(SPACE, halton(6, 4, 0), lambda p: 0.1)
-    trace = "Traceback (most recent call last):\n  File ...\nKeyError: 'learning_rat'\n"
+    trace = "Traceback (most recent call last):\n  File \"train.py\", line 3, in f\nKeyError: 'learning_rat'\n"
     crashed = tuple(make_trial(6 + i, {}, None, state=State.FAILED, reason=trace) for i in range(2))
     feasible, failed = feasibility(Study("s", {}, SPACE, good.trials + crashed), "valid_error")
     assert feasible.numbers == {"infeasible": 0, "finished": 6, "fraction": 0.0}
     assert (failed.topic, failed.verdict, failed.numbers["numbers"]) == ("failed", "attention", [6, 7])
     assert "KeyError: 'learning_rat'" in failed.seen
+    assert failed.seen.endswith("(at train.py, line 3, in f)")
     assert failed.seen.startswith("2 of 8 trials failed")
     assert "under another name" in failed.action  # a run that goes on leaves them as they are

@@ -21,7 +21,7 @@ from refplay.report.page import render
 from refplay.report.parts import PLAYBOOK, section_link
 from refplay.report.tables import decision_table
 from refplay.study.provenance import Provenance
-from refplay.study.record import Round, Study
+from refplay.study.record import Round, State, Study
 from refplay.study.store import Store
 
 ORIGIN = Provenance("2026-11-23T10:00:00+00:00", "cd /work && refplay quickstart", "0.1.0", "abc123", "")
@@ -261,3 +261,25 @@ def test_no_complexity_and_an_unknown_interval_are_written_as_words(round_):
     rows = dict(decision_table(compare(Round(round_.plan, studies)), round_).rows)
     assert rows["improvement required"] == "0 percentage points (no added complexity)"
     assert rows["95% interval of the difference"] == "not known"
+
+
+def test_tracebacks_of_distinct_failures_are_on_the_page(round_, no_plots):
+    def failed(trial, error):
+        trace = f'Traceback (most recent call last):\n  File "m.py", line 7, in train\n    x = <b>[3]\n{error}'
+        return dataclasses.replace(trial, state=State.FAILED, reason=trace)
+
+    study, other = round_.studies
+    errors = ["KeyError: 1", "KeyError: 1", "IndexError: 2", "KeyError: 1", "IndexError: 2", "TypeError: 3", "OSError"]
+    broken = dataclasses.replace(study, trials=tuple(map(failed, study.trials, errors)), reruns=())
+    page = Page(render(Round(round_.plan, (broken, other)), [], None, ORIGIN))
+    check_harmless(page)
+    assert page.text.count("x = <b>[3]") == 3  # of the errors that are most frequent, and each once
+    assert "Traceback of the first of #0, #1 and #3, which ended with the same error:" in page.text
+    assert "Traceback of #5:" in page.text
+    assert 'File "m.py", line 7, in train' in page.text
+
+
+def test_a_command_whose_store_holds_the_round_is_not_said_to_run_as_it_is(round_, no_plots):
+    stored = Page(render(round_, [], None, ORIGIN, store="runs.db"))
+    assert "holds the round already, so run it into a new one: --store NEW.db" in stored.text
+    assert "--store NEW.db" not in Page(render(round_, [], None, ORIGIN)).text
