@@ -1,6 +1,7 @@
 """The command line: four verbs of the playbook's loop behind three commands.
 
-Exit codes: 0 done, 2 bad input (one clear line on standard error), 130 interrupted (everything stays resumable).
+Exit codes: 0 done, 1 no trial completed and some failed, 2 bad input (one clear line on standard error),
+130 interrupted (everything stays resumable).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from refplay import __version__
 from refplay.errors import InputError
 
 
@@ -37,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="refplay", description="The Deep Learning Tuning Playbook as a program.")
+    parser.add_argument("--version", action="version", version=f"refplay {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     quickstart = commands.add_parser("quickstart", help="one whole round of the playbook on handwritten digits")
@@ -46,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     quickstart.set_defaults(command=_quickstart)
 
     run = commands.add_parser("run", help="run the round that a plan describes, then report")
-    run.add_argument("plan", type=Path, metavar="PLAN.toml")
+    run.add_argument("plan", type=Path, metavar="PLAN.toml", help="the plan: goal, roles, budget, search space")
     run.add_argument("--store", type=Path, metavar="FILE", help="SQLite store (default: the plan's name, .db)")
     run.add_argument("--resume", action="store_true", help="go on with a round that the store already holds")
     run.add_argument("--retry-failed", action="store_true",
@@ -55,10 +58,12 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
 
     report = commands.add_parser("report", help="findings, plots and next steps of a stored round")
-    report.add_argument("store", type=Path, metavar="STORE")
-    report.add_argument("--study", metavar="NAME", help="the plan to report on (default: every one in the store)")
+    report.add_argument("store", type=Path, metavar="STORE", help="the SQLite file that `refplay run` wrote")
+    report.add_argument("--study", metavar="NAME",
+                        help="the round to report on, or one of its studies (default: every round in the store)")
     report.add_argument("--metric", metavar="NAME", help="judge by another reported metric than the plan's")
     report.add_argument("--csv", type=Path, metavar="FILE", help="also write the tracking spreadsheet, a row a study")
+    report.add_argument("--out", type=Path, metavar="FILE", help="the HTML file (default: beside the store)")
     report.set_defaults(command=_report)
 
     backends = commands.add_parser("backends", help="which kernel backends can run here, and why not")
@@ -91,7 +96,8 @@ def _run(arguments: argparse.Namespace) -> int:
 def _report(arguments: argparse.Namespace) -> int:
     from refplay.cli.rounds import report
 
-    return report(arguments.store, name=arguments.study, metric=arguments.metric, csv=arguments.csv)
+    return report(arguments.store, name=arguments.study, metric=arguments.metric, csv=arguments.csv,
+                  out=arguments.out)
 
 
 def _backends(arguments: argparse.Namespace) -> int:

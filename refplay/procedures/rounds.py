@@ -39,7 +39,8 @@ def launch(round: Round, store: str | Path, *, complexity: Complexity = "none",
     Returns
     -------
     The launch as it is recorded, and the decision behind it (None for a first configuration). None where no trial of
-    the round is complete: there is nothing to launch.
+    the round is complete: there is nothing to launch. None too where the store can only be read and does not hold the
+    decision yet: one that is not recorded is none.
     """
     metric = round.plan.metric
     between = compare(round, complexity=complexity)
@@ -57,6 +58,8 @@ def launch(round: Round, store: str | Path, *, complexity: Complexity = "none",
         same = [was for was in opened.launches() if (was.round, was.study, was.number, was.decision) == this]
         # Reporting twice on one round is one decision, not two.
         evidence = (asdict(decision) if decision else {"metric": metric}) | {"test_error": test_error}
+        if opened.read_only and not same:
+            return None
         recorded = same[-1] if same else opened.record_launch(
             round.plan.name, study=best.study, number=best.number, adopted=adopted, decision=reason,
             evidence=evidence)

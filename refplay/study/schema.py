@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote
 
 from refplay.errors import InputError
 
@@ -84,12 +86,42 @@ def connect(path: Path, *, create: bool) -> sqlite3.Connection:
         raise InputError(f"store {path}: there is no folder {path.parent}; create it first")
     try:
         with mended(path):
-            return _open(path, create)
+            return _open(path, create) if create or not read_only(path) else _open_to_read(path)
     except InputError:
         if not existed:  # nothing half-written stays behind
             for leftover in (path, Path(f"{path}-journal"), Path(f"{path}-wal"), Path(f"{path}-shm")):
                 with suppress(OSError):
                     leftover.unlink()
+        raise
+
+
+def read_only(path: Path) -> bool:
+    """Return whether nobody like us can write the store that is at `path`, or make files beside it."""
+    return not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    address = f"file:{quote(str(path))}?mode=ro"
+    try:
+        return _checked(sqlite3.connect(address, timeout=PATIENCE, isolation_level=None, uri=True), path)
+    except sqlite3.OperationalError as error:
+        # The files of write-ahead logging are not there and cannot be made. With nothing in a log, all is in `path`.
+        log = Path(f"{path}-wal")
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            raise
+        if log.exists() and log.stat().st_size:
+            raise InputError(f"store {path} is read-only, and {log.name} holds results that are not in it yet; copy "
+                             "both to a folder that can be written") from None
+    return _checked(sqlite3.connect(f"{address}&immutable=1", isolation_level=None, uri=True), path)
+
+
+def _checked(db: sqlite3.Connection, path: Path) -> sqlite3.Connection:
+    try:
+        with transaction(db, "DEFERRED"):
+            _check(db, path, create=False)
+        return db
+    except BaseException:
+        db.close()
         raise
 
 

@@ -10,6 +10,7 @@ import io
 import json
 import os
 from pathlib import Path
+from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 from refplay.errors import InputError
@@ -20,21 +21,24 @@ if TYPE_CHECKING:
     from refplay.study.store import RoundInfo, Store
 
 COLUMNS = ("study", "goal", "configuration", "notes", "trials", "complete", "infeasible", "failed", "unfinished",
-           "metric", "best", "best_trial", "best_step", "best_params", "reproduce", "revision", "uncommitted_changes",
-           "refplay", "created")
+           "metric", "best", "best_trial", "best_step", "best_params", "reruns", "rerun_mean", "rerun_sd",
+           "reproduce", "revision", "uncommitted_changes", "refplay", "created")
 
 
-def write_csv(store: Store, path: Path) -> None:
+def write_csv(store: Store, path: Path, metric: str | None = None) -> None:
     """Write a row for each study of `store` to the CSV file `path`.
 
     Beside it, for each round, lie its plan (column `configuration`) and, where there were any, the uncommitted changes
-    of the checkout that it was run from (column `uncommitted_changes`), so that the rows can be reproduced.
+    of the checkout that it was run from (column `uncommitted_changes`), so that the rows can be reproduced. The results
+    are of `metric`, where one is given, instead of the plan's.
 
     Raises
     ------
     InputError
         A path that cannot be written.
     """
+    if not path.parent.is_dir():
+        raise InputError(f"{path} cannot be written: there is no folder {path.parent}; create it first")
     table = io.StringIO(newline="")
     writer = csv.writer(table)
     writer.writerow(COLUMNS)
@@ -48,7 +52,7 @@ def write_csv(store: Store, path: Path) -> None:
             _write(path.with_name(changes), info.changes)
         for study in round_.studies:
             writer.writerow([study.name, info.goal, f"{stem}.toml", round_.plan.notes,
-                             *_results(study, round_.plan.metric), *_origin(info, changes)])
+                             *_results(study, metric or round_.plan.metric), *_origin(info, changes)])
     _write(path, table.getvalue())
 
 
@@ -59,7 +63,10 @@ def _results(study: Study, metric: str) -> list[object]:
     best = next(iter(study.ranked(metric)), None)
     at = best.best(metric) if best else None
     found = [at.value, best.number, at.step, json.dumps(best.params)] if best and at else [""] * 4
-    return [len(study.trials), *counts, unfinished, metric, *found]
+    again = [at.value for trial in study.reruns if best and trial.number == best.number and trial.feasible
+             and (at := trial.best(metric))]
+    spread = [len(again), mean(again) if again else "", stdev(again) if len(again) > 1 else ""]
+    return [len(study.trials), *counts, unfinished, metric, *found, *spread]
 
 
 def _origin(info: RoundInfo, changes: str) -> list[str]:

@@ -25,7 +25,7 @@ from refplay.study.plan import Plan
 from refplay.study.plan_toml import dump_plan, parse_plan
 from refplay.study.provenance import now, provenance
 from refplay.study.record import Curve, Round, State, Study, TrialRecord
-from refplay.study.schema import connect, mended, transaction
+from refplay.study.schema import connect, mended, read_only, transaction
 
 FINISHED = "state IN ('complete', 'infeasible', 'failed')"  # SQL
 
@@ -69,7 +69,12 @@ class Store:
     path : str or Path
         The SQLite file.
     create : bool
-        Whether to make it where it is missing.
+        Whether to make it where it is missing. Without, a store that cannot be written is opened to be read.
+
+    Attributes
+    ----------
+    read_only : bool
+        Whether it can only be read.
 
     Raises
     ------
@@ -81,6 +86,7 @@ class Store:
     def __init__(self, path: str | Path, *, create: bool = False) -> None:
         self.path = Path(path).absolute()
         self._db = connect(self.path, create=create)
+        self.read_only = not create and read_only(self.path)
 
     def __enter__(self) -> Store:
         return self
@@ -232,11 +238,11 @@ class Store:
                        predecessor, created)
                 for launch, name, study, number, params, adopted, decision, evidence, predecessor, created in rows]
 
-    def export_csv(self, path: str | Path) -> None:
+    def export_csv(self, path: str | Path, metric: str | None = None) -> None:
         """Write the tracking spreadsheet: a row for each study of the store; see `refplay.study.spreadsheet`."""
         from refplay.study.spreadsheet import write_csv
 
-        write_csv(self, Path(path))
+        write_csv(self, Path(path), metric)
 
 
 def _insert(db: sqlite3.Connection, table: str, **values: Any) -> int:
