@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.context import SpawnContext, SpawnProcess
+from pathlib import Path
 from typing import Any
 
 from refplay.errors import InputError
@@ -72,6 +74,18 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def _check_main(objective: Objective) -> None:
+    # A worker begins by loading the program of its parent from its file.
+    main = sys.modules["__main__"]
+    file = getattr(main, "__file__", None)
+    mend = "put it in a file, or pass executor=ThreadPoolExecutor()"
+    if file is not None and getattr(main, "__spec__", None) is None and not Path(file).exists():
+        raise InputError(f"worker processes cannot load a program from {file}; {mend}")
+    if file is None and not isinstance(objective, str) and objective.__module__ == "__main__":
+        raise InputError(f"objective {getattr(objective, '__qualname__', objective)!r} is defined in an interactive "
+                         f"session or a notebook, from which worker processes cannot load it; {mend}")
+
+
 class Pool:
     """An executor with what a run must know about it.
 
@@ -102,6 +116,8 @@ class Pool:
 
     def check(self, objective: Objective, search_path: tuple[str, ...], plan: Plan) -> None:
         """Raise InputError if a worker cannot load the objective or it refuses the plan; nothing is written by then."""
+        if self.own:
+            _check_main(objective)
         if not isinstance(objective, str) and isinstance(self._executor, ProcessPoolExecutor):
             try:
                 pickle.dumps(objective)
@@ -112,8 +128,8 @@ class Pool:
             problem = self._executor.submit(readiness, objective, search_path, plan).result()
         except BrokenExecutor:
             raise InputError(f"objective {objective!r}: a worker process dies when it loads it; if it is in a script, "
-                             "call run under `if __name__ == \"__main__\":`; if in a notebook, define it in a module "
-                             "or pass executor=ThreadPoolExecutor()") from None
+                             "call run under `if __name__ == \"__main__\":`, or pass "
+                             "executor=ThreadPoolExecutor()") from None
         if problem:
             raise InputError(problem)
 

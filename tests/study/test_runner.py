@@ -324,6 +324,34 @@ def test_a_script_without_a_main_guard_is_told_so(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["train_study.py"]
 
 
+FROM_STDIN = """import sys
+from refplay import InputError, LogUniform, Plan, run
+def train(trial): trial.report(1, valid_error=1.0)
+objective = "study_objectives:descend" if sys.argv[1] == "named" else train
+plan = Plan(name="n", goal="g", trials=2, reruns=0, nuisance={"learning_rate": LogUniform(1e-3, 1e-1)})
+try:
+    (study,) = run(plan, objective, workers=1, folder=sys.argv[2]).studies
+    print(len(study.ranked("valid_error")))
+except InputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(("how", "objective", "said"), [
+    ("-", "named", "cannot load a program from <stdin>; put it in a file"),
+    ("-", "own", "cannot load a program from <stdin>; put it in a file"),
+    ("-c", "own", "'train' is defined in an interactive session"),
+    ("-c", "named", "2\n"),
+])
+def test_a_program_that_has_no_file_is_told_so_before_any_process_starts(tmp_path, objectives_folder, how, objective,
+                                                                         said):
+    code = [FROM_STDIN] if how == "-c" else []
+    done = subprocess.run([sys.executable, how, *code, objective, str(objectives_folder)], cwd=tmp_path, timeout=60,
+                          input="" if code else FROM_STDIN, capture_output=True, text=True, check=False)
+    assert said in done.stdout
+    assert done.stderr == ""
+
+
 def test_a_full_disk_in_the_middle_leaves_the_store_readable_and_resumable(tmp_path, make_plan, results, objectives,
                                                                            objectives_folder, threads):
     plan = make_plan()
