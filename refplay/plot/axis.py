@@ -5,6 +5,7 @@ Source: playbook, "Identifying bad search space boundaries" (Figure 1) and "Auto
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from refplay.search.space import Dimension
 from refplay.study.record import State, Study, TrialRecord
 
 ROW = 0.95  # height of the row of infeasible trials, in parts of the axes
+LABELS = 0.87  # half a line of text below the label of that row: ticks above it carry no label
 CEILING = 0.90  # feasible trials stay below this part of the axes when there are infeasible ones
 
 
@@ -31,7 +33,8 @@ def axis_plots(study: Study, metric: str = "valid_error") -> dict[str, Figure]:
     return {dimension.name: axis_plot(study, dimension.name, metric) for dimension in study.space.dimensions}
 
 
-def axis_plot(study: Study, dimension: str | Dimension, metric: str = "valid_error") -> Figure:
+def axis_plot(study: Study, dimension: str | Dimension, metric: str = "valid_error",
+              beside: Sequence[Study] = ()) -> Figure:
     """Plot the best value of `metric` over training against one hyperparameter, one mark a trial.
 
     Complete trials are blue dots, the best three green stars; infeasible ones are red X in a row at the top, since they
@@ -45,6 +48,8 @@ def axis_plot(study: Study, dimension: str | Dimension, metric: str = "valid_err
         A hyperparameter that varies in the study, by its qualified name.
     metric : str
         The curve whose lowest value is the objective.
+    beside : sequence of Study
+        Studies whose plots are read side by side with this one: the y axis fits all of their trials too.
 
     Raises
     ------
@@ -55,7 +60,7 @@ def axis_plot(study: Study, dimension: str | Dimension, metric: str = "valid_err
     trials = active(study.trials, dimension)
     scored = [(trial, best.value) for trial in trials if trial.feasible and (best := trial.best(metric))]
     infeasible = [trial for trial in trials if trial.state is State.INFEASIBLE]
-    shown = study_quantity(metric, study)
+    shown = study_quantity(metric, study, *beside)
     figure, (ax,) = new_figure(f"Best {shown.words} against {leaf(dimension.name)}",
                                _subtitle(study, dimension, len(scored), len(infeasible)),
                                _alt(study, dimension, scored, len(infeasible), shown))
@@ -63,9 +68,12 @@ def axis_plot(study: Study, dimension: str | Dimension, metric: str = "valid_err
     set_axis(ax, dimension, where)
     label_axes(ax, None, shown.label)
     values = shown.factor * np.array([value for _, value in scored])
+    others = shown.factor * np.array([best.value for s in beside for t in s.ranked(metric) if (best := t.best(metric))])
     handles = _draw_scored(ax, where[:len(scored)], values, _top(study, metric, scored))
-    if infeasible:
-        handles.append(draw_infeasible(ax, where[len(scored):]))
+    scale_objective(ax, np.concatenate([values, others]))
+    if infeasible or any(t.state is State.INFEASIBLE for s in beside for t in s.trials):
+        cross = draw_infeasible(ax, where[len(scored):])
+        handles += [cross] if infeasible else []
     if not handles:
         say_empty(ax, "no finished trial with this hyperparameter")
     else:
@@ -92,7 +100,6 @@ def _top(study: Study, metric: str, scored: list[tuple[TrialRecord, float]]) -> 
 def _draw_scored(ax: Axes, x: np.ndarray, y: np.ndarray, top: np.ndarray) -> list[Any]:
     ax.scatter(x[~top], y[~top], s=30, color=BLUE, alpha=0.75, linewidths=0, marker="o", zorder=3, gid="complete")
     ax.scatter(x[top], y[top], s=130, color=GREEN, edgecolors="white", linewidths=0.7, marker="*", zorder=5, gid="top")
-    scale_objective(ax, y)
     handles: list[Any] = []
     if (~top).any():
         handles.append(Line2D([], [], color=BLUE, marker="o", linestyle="", markersize=5.5, label="complete"))
@@ -112,8 +119,18 @@ def draw_infeasible(ax: Axes, x: np.ndarray) -> Line2D:
     ax.add_patch(Rectangle((0, CEILING), 1, 1 - CEILING, transform=ax.transAxes, color=RED, alpha=0.07, linewidth=0))
     ax.scatter(x, np.full(len(x), ROW), s=34, color=RED, marker="x", linewidths=1.6, zorder=4, clip_on=False,
                transform=ax.get_xaxis_transform(), gid="infeasible")
+    _keep_ticks_below(ax, low, top)
     ax.text(-0.012, ROW, "infeasible", transform=ax.transAxes, ha="right", va="center", fontsize=8, color=RED)
     return Line2D([], [], color=RED, marker="x", linestyle="", markersize=6, markeredgewidth=1.6, label="infeasible")
+
+
+def _keep_ticks_below(ax: Axes, low: float, top: float) -> None:
+    """Leave out the ticks whose labels would meet the label of the row of infeasible trials."""
+    forward = ax.yaxis.get_transform()
+    ticks = np.array([tick for tick in ax.get_yticks() if low <= tick <= top], dtype=float)
+    bottom, ceiling = forward.transform(np.array([low, top]))
+    height = (forward.transform(ticks) - bottom) / (ceiling - bottom) if ticks.size else ticks
+    ax.set_yticks(ticks[height <= LABELS])
 
 
 def _subtitle(study: Study, dimension: Dimension, complete: int, infeasible: int) -> str:

@@ -36,21 +36,22 @@ SPIKE = 10.0  # times the typical maximum of a trial: values above it do not str
 MANY = 100_000  # buckets of all thin curves together, so that a study of a thousand trials draws in seconds
 
 
-def training_curves(study: Study, metric: str = "valid_error") -> Figure:
+def training_curves(study: Study, metric: str = "valid_error", beside: Sequence[Study] = ()) -> Figure:
     """Plot `metric` and its counterpart on the training set against the step, for every trial of `study`.
 
     The best three trials are coloured and named with their hyperparameters; the others are thin and grey, infeasible
     ones thin and red. Axes fit the complete trials (a diverging one leaves the picture, as does a spike) and are
     logarithmic where the values spread over more than a factor of ten. Over a curve of many points a thick line shows
-    its running median.
+    its running median. The y axes also fit the studies `beside` this one, whose plots are read side by side with it.
     """
     panels = _panels(study, metric)
     best = study.ranked(metric)[:TOP]
     words = " and ".join(quantity(name).words for name in panels)
     figure, axes = new_figure(f"Training curves: {words}", f"{study.name} · {count(len(study.trials), 'trial')}",
                               _alt(study, metric, best, panels), height=2.0 + 1.75 * len(panels), rows=len(panels))
+    shared = [(other, other.ranked(metric)[:TOP]) for other in beside if other is not study] + [(study, best)]
     for ax, name in zip(axes, panels, strict=True):
-        _draw_panel(ax, study, name, best)
+        _draw_panel(ax, study, name, best, shared)
     lengths = [int(steps[-1]) for t in study.trials for name in panels if len(steps := _curve(t, name).steps)]
     whole_steps(axes[-1], max(lengths, default=1))
     axes[-1].set_xlabel("step", fontsize=10)
@@ -112,9 +113,12 @@ def _curve(trial: TrialRecord, name: str) -> Curve:
     return trial.curves.get(name) or Curve(np.empty(0, np.int64), np.empty(0))
 
 
-def _draw_panel(ax: Axes, study: Study, name: str, best: Sequence[TrialRecord]) -> None:
-    complete = [trial for trial in study.trials if trial.feasible and len(_curve(trial, name).values)]
-    shown = quantity(name, [lowest.value for trial in complete if (lowest := trial.best(name))])
+def _draw_panel(ax: Axes, study: Study, name: str, best: Sequence[TrialRecord],
+                shared: Sequence[tuple[Study, Sequence[TrialRecord]]]) -> None:
+    # `shared`: the studies that the axis must fit, each with its best trials.
+    complete = _complete(study, name)
+    lowest = [trial.best(name) for other, _ in shared for trial in _complete(other, name)]
+    shown = quantity(name, [least.value for least in lowest if least])
     numbers = {trial.number for trial in best}
     buckets = min(BUCKETS, max(50, MANY // max(1, len(study.trials))))
     others = [_points(trial, name, shown.factor, buckets) for trial in complete if trial.number not in numbers]
@@ -124,14 +128,21 @@ def _draw_panel(ax: Axes, study: Study, name: str, best: Sequence[TrialRecord]) 
         ax.add_collection(LineCollection(lines, colors=colour, linewidths=0.7, alpha=0.45, gid=key), autolim=False)
     for trial, points, colour in reversed(list(zip(best, winners, BEST_COLOURS, strict=False))):
         _draw_best(ax, points, _curve(trial, name), shown.factor, colour)
-    scale_objective(ax, _to_fit([line[:, 1] for line in winners], [line[:, 1] for line in others]))
+    scale_objective(ax, shown.factor * np.concatenate([_to_fit(other, name, top) for other, top in shared]))
     label_axes(ax, None, shown.label)
     if not complete:
         say_empty(ax, f"no complete trial reported {name}")
 
 
-def _to_fit(winners: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> np.ndarray:
+def _complete(study: Study, name: str) -> list[TrialRecord]:
+    return [trial for trial in study.trials if trial.feasible and len(_curve(trial, name).values)]
+
+
+def _to_fit(study: Study, name: str, best: Sequence[TrialRecord]) -> np.ndarray:
     """Return the values that the axis must show: all of the best trials, those of the others but for spikes."""
+    winners = [_curve(trial, name).values for trial in best]
+    numbers = {trial.number for trial in best}
+    others = [trial.curves[name].values for trial in _complete(study, name) if trial.number not in numbers]
     values = np.concatenate([*others, np.empty(0)])
     finite = [line[np.isfinite(line)] for line in others]
     typical = float(np.median([line.max() for line in finite if line.size] or [0.0]))

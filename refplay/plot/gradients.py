@@ -5,6 +5,8 @@ Source: playbook, "Gradient clipping" and "Identifying unstable workloads".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -33,12 +35,13 @@ PERCENTILE = 90  # of the unclipped norms: where the playbook starts a clipping 
 SPREAD = 20.0  # ratio of the largest to the smallest norm from which bins are logarithmic
 
 
-def gradient_norm_plot(study: Study, metric: str = "valid_error") -> Figure:
+def gradient_norm_plot(study: Study, metric: str = "valid_error", beside: Sequence[Study] = ()) -> Figure:
     """Plot the L2 norm of the unclipped gradient against the step for the best three trials by `metric`.
 
     Thin lines are the norms themselves, with every spike; thick lines their medians over stretches of training.
+    The y axis also fits the studies `beside` this one, whose plots are read side by side with it.
     """
-    best = [trial for trial in study.ranked(metric) if CURVE in trial.curves][:TOP]
+    best = _best(study, metric)
     figure, (ax,) = new_figure("Gradient norm of the best trials",
                                f"{study.name} · L2 norm before clipping; thick: median",
                                f"Gradient norm against step, {count(len(best), 'best trial')} of study {study.name}.",
@@ -50,7 +53,8 @@ def gradient_norm_plot(study: Study, metric: str = "valid_error") -> Figure:
         ax.plot(curve.steps, curve.values, color=BEST_COLOURS[place], linewidth=0.6, alpha=0.35, gid="best")
         ax.plot(middle.steps, middle.values, color=BEST_COLOURS[place], linewidth=1.8, gid="median")
         handles.insert(0, Line2D([], [], color=BEST_COLOURS[place], linewidth=1.8, label=trial_name(trial, names)))
-    values = np.concatenate([trial.curves[CURVE].values for trial in best] or [np.empty(0)])
+    fit = [*best, *(trial for other in beside if other is not study for trial in _best(other, metric))]
+    values = np.concatenate([trial.curves[CURVE].values for trial in fit] or [np.empty(0)])
     scale_objective(ax, values, ratio=SPREAD)
     whole_steps(ax, max((int(steps[-1]) for trial in best if len(steps := trial.curves[CURVE].steps)), default=1))
     label_axes(ax, "step", "gradient norm")
@@ -88,6 +92,10 @@ def gradient_norm_histogram(study: Study, metric: str = "valid_error") -> Figure
                 ha="right" if right else "left", fontsize=SMALL, color=INK, xytext=(-3 if right else 3, 0),
                 textcoords="offset points")
     return figure
+
+
+def _best(study: Study, metric: str) -> list[TrialRecord]:
+    return [trial for trial in study.ranked(metric) if CURVE in trial.curves][:TOP]
 
 
 def _norms(trial: TrialRecord) -> np.ndarray:

@@ -6,6 +6,7 @@ how long to train when training is not compute-bound".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,17 +30,15 @@ BOX = "#BFD9EA"
 EARLY, LATE = 0.10, 0.75  # best steps always before the first: trained too long; mostly after the second: too short
 
 
-def bootstrap_plot(study: Study, metric: str = "valid_error", seed: int = 0) -> Figure:
+def bootstrap_plot(study: Study, metric: str = "valid_error", seed: int = 0, beside: Sequence[Study] = ()) -> Figure:
     """Draw box plots of the best `metric` against the number of trials, beside the trial variance.
 
     Boxes are the quartiles of resampled studies, whiskers their 5th and 95th percentile. The band is the mean and one
     standard deviation of the reruns of the best trial with other seeds: where the boxes have shrunk to its height, more
-    trials buy little.
+    trials buy little. The y axis also fits the studies `beside` this one, whose plots are read side by side with it.
     """
-    shown = study_quantity(metric, study)
-    budgets = box_budgets(len(finished(study)))
-    resampled = bootstrap_best(study, metric, budgets, seed=seed)
-    best = {budget: shown.factor * values for budget, values in resampled.items()}
+    shown = study_quantity(metric, study, *beside)
+    best = _resampled(study, metric, seed, shown)
     reruns = trial_variance(study, metric)
     figure, (ax,) = new_figure(f"Best {shown.words} by number of trials", f"{study.name} · resampled from its trials",
                                _bootstrap_alt(study, best, reruns, shown), height=3.6)
@@ -49,8 +48,11 @@ def bootstrap_plot(study: Study, metric: str = "valid_error", seed: int = 0) -> 
         say_empty(ax, f"no complete trial reported {metric}")
         return figure
     boxes = [_box(values, str(budget)) for budget, values in best.items()]
-    edges = [box[key] for box in boxes for key in ("whislo", "whishi")]
-    scale_objective(ax, np.concatenate([edges, shown.factor * np.array(reruns.values)]))
+    fit = [_extent(boxes, reruns, shown)]
+    for other in (s for s in beside if s is not study and s.ranked(metric)):
+        simulated = [_box(v, str(budget)) for budget, v in _resampled(other, metric, seed, shown).items()]
+        fit.append(_extent(simulated, trial_variance(other, metric), shown))
+    scale_objective(ax, np.concatenate(fit))
     _draw_boxes(ax, boxes)
     label = "half of 1000 resampled studies (whiskers: 90%)"
     handles: list[Any] = [Patch(facecolor=BOX, edgecolor=BLUE, label=label)]
@@ -58,6 +60,16 @@ def bootstrap_plot(study: Study, metric: str = "valid_error", seed: int = 0) -> 
         handles.append(_draw_band(ax, reruns, shown))
     legend(figure, handles)
     return figure
+
+
+def _resampled(study: Study, metric: str, seed: int, shown: Quantity) -> dict[int, np.ndarray]:
+    resampled = bootstrap_best(study, metric, box_budgets(len(finished(study))), seed=seed)
+    return {budget: shown.factor * values for budget, values in resampled.items()}
+
+
+def _extent(boxes: list[dict[str, Any]], reruns: Spread, shown: Quantity) -> np.ndarray:
+    edges = [box[key] for box in boxes for key in ("whislo", "whishi")]
+    return np.concatenate([edges, shown.factor * np.array(reruns.values)])
 
 
 def box_budgets(trials: int) -> list[int]:

@@ -88,11 +88,11 @@ def studies_table(round: Round) -> Table:
     for study in round.studies:
         best = next(iter(study.ranked(round.plan.metric)), None)
         reached = best.best(round.plan.metric) if best else None
-        rows.append((short_name(study, round), _counts(study),
+        rows.append((short_name(study, round), spread_text(trial_variance(study, round.plan.metric), shown),
                      f"{shown.write(reached.value)} (#{best.number})" if best and reached else "–",
-                     str(reached.step) if reached else "–",
-                     spread_text(trial_variance(study, round.plan.metric), shown)))
-    return Table(("study", "trials", f"best {shown.words} (trial)", "at step", "reruns of the best"), rows)
+                     str(reached.step) if reached else "–", _counts(study)))
+    # What is decided by comes first: a phone shows the left part of a table.
+    return Table(("study", "reruns of the best", f"best {shown.words} (trial)", "at step", "trials"), rows)
 
 
 def _counts(study: Study) -> str:

@@ -9,6 +9,7 @@ from matplotlib.colors import to_hex
 
 from refplay.errors import InputError
 from refplay.plot import axis_plot, axis_plots, png
+from refplay.plot.catalogue import study_pictures
 from refplay.plot.scales import JITTER
 from refplay.plot.style import BLUE, GREEN, RED
 from refplay.search.space import Choice, Integer, LogUniform, OneMinusLogUniform, Space, Uniform
@@ -207,3 +208,34 @@ def test_the_description_carries_the_numbers(study):
     best = study.ranked("valid_error")[0]
     assert f"{100 * best.best('valid_error').value:.4g}%" in figure.get_label()
     assert str(best.params["learning_rate"]) in figure.get_label()
+
+
+@pytest.mark.parametrize("errors", [(0.05, 0.19), (0.2, 0.97), (0.01, 0.97), (0.004, 0.21), (0.3, 0.31)])
+def test_no_tick_label_meets_the_label_of_the_infeasible_row(errors):
+    trials = [trial(0, 0.5, errors[0]), trial(1, 0.2, errors[1]), trial(2, 0.9, None, State.INFEASIBLE)]
+    figure = axis_plot(one_dimension(Uniform(0, 1), trials), "x")
+    png(figure)
+    ax = figure.axes[0]
+    row = next(t for t in ax.texts if t.get_text() == "infeasible").get_window_extent()
+    labels = [t.get_window_extent() for t in ax.get_yticklabels() if t.get_text()]
+    inside = [box for box in labels if ax.bbox.y0 - 20 < box.y0 < ax.bbox.y1]
+    assert len(inside) >= 2
+    assert not any(box.overlaps(row) for box in labels)
+
+
+def test_studies_of_a_round_share_the_scale_of_the_same_plot(study_factory):
+    space = Space(learning_rate=LogUniform(1e-3, 0.3))
+    study = study_factory("one", space, trials=6, seed=3)
+    worse = {t.number: {name: Curve(c.steps, c.values + 0.3) for name, c in t.curves.items()} for t in study.trials}
+    other = dataclasses.replace(study, name="two", trials=tuple(
+        dataclasses.replace(t, curves=worse[t.number], state=State.INFEASIBLE if t.number == 5 else t.state)
+        for t in study.trials))
+    studies = (study, other)
+    shared, alone = ({p.kind: p.figure for p in study_pictures(s, beside=studies)} for s in studies), \
+        {p.kind: p.figure for p in study_pictures(study)}
+    first, second = shared
+    for kind in ("axis", "curves", "bootstrap", "gradient-norm"):
+        for one, two, own in zip(first[kind].axes, second[kind].axes, alone[kind].axes, strict=True):
+            assert one.get_ylim() == pytest.approx(two.get_ylim(), rel=1e-12), kind  # sums in another order
+            assert one.get_yscale() == two.get_yscale()
+            assert one.get_ylim() != own.get_ylim(), kind

@@ -19,7 +19,7 @@ from refplay.report import write_report
 from refplay.report.markup import Markup, tag
 from refplay.report.page import render
 from refplay.report.parts import PLAYBOOK, section_link
-from refplay.report.tables import decision_table
+from refplay.report.tables import decision_table, studies_table
 from refplay.study.provenance import Provenance
 from refplay.study.record import Round, State, Study
 from refplay.study.store import Store
@@ -283,3 +283,16 @@ def test_a_command_whose_store_holds_the_round_is_not_said_to_run_as_it_is(round
     stored = Page(render(round_, [], None, ORIGIN, store="runs.db"))
     assert "holds the round already, so run it into a new one: --store NEW.db" in stored.text
     assert "--store NEW.db" not in Page(render(round_, [], None, ORIGIN)).text
+
+
+def test_what_is_decided_by_comes_first_in_the_results(round_):
+    assert studies_table(round_).head[:2] == ("study", "reruns of the best")
+
+
+def test_a_table_that_goes_on_beyond_the_edge_shows_it(text):
+    style = text[text.index("<style>"):text.index("</style>")]
+    scroll = style[style.index(".scroll {"):].partition("}")[0]
+    # Covers that move with the content, shadows that stay: without both there is no hint, or one that never ends.
+    assert "local" in scroll
+    assert "var(--shadow)" in scroll
+    assert style.count("--shadow:") == 2  # light and dark

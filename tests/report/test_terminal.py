@@ -117,6 +117,6 @@ def test_trials_of_many_hyperparameters_are_lines_where_a_table_is_too_wide(plan
 @pytest.mark.parametrize("width", [40, 60, 77])
 def test_studies_are_lines_where_a_table_would_be_cut(round_, width):
     text = " ".join(printed(round_, [], None, width).split())
-    assert ("optimizer=nesterov: trials 8, 1 infeasible; best validation error (trial) 4.1% (#4); at step 100; reruns "
-            "of the best 4.5 ± 0.2% (n=3)") in text
+    assert ("optimizer=nesterov: reruns of the best 4.5 ± 0.2% (n=3); best validation error (trial) 4.1% (#4); at step "
+            "100; trials 8, 1 infeasible") in text
     assert "optimizer=nesterov:" not in printed(round_, [], None, 80)
