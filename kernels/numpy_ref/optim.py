@@ -54,7 +54,7 @@ def nesterov(theta: Array, g: Array, v: Array, lr: float, gamma: float) -> None:
     r"""Take a step of Nesterov momentum; `v` is 0 at the start.
 
     .. math:: v_{t+1} &= \gamma v_t + \nabla \mathcal{l}(\theta_t) \\
-              \theta_{t+1} &= \theta_t - \eta_t (\gamma v_{t+1} + \nabla \mathcal{l}(\theta_t))
+              \theta_{t+1} &= \theta_t - \eta_t \cdot (\gamma v_{t+1} + \nabla \mathcal{l}(\theta_t))
 
     >>> theta, g, v = np.array([1.0, -2.0]), np.array([0.5, 3.0]), np.array([0.25, 0.0])
     >>> nesterov(theta, g, v, lr=0.1, gamma=0.8)
