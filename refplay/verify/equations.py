@@ -82,7 +82,9 @@ class Equations(NamedTuple):
         Raises
         ------
         EquationError
-            A hyperparameter, or a part of the state, that the equations need is missing.
+            A hyperparameter, or a part of the state, that the equations need is missing; or the root of a negative.
+        ZeroDivisionError
+            As for Adam at epsilon 0, where no gradient but zero has been.
         """
         values = {"t": t} | {f"{name}_{{t}}": value for name, value in state.items()}
         values |= self._symbolic({"theta": theta, "g": g} | hyperparameters)
@@ -115,7 +117,7 @@ class Equations(NamedTuple):
         return {self.symbols[name]: value for name, value in arguments.items()}
 
     def _run(self, given: Mapping[str, Any], initial: bool = False) -> dict[str, Any]:
-        from mpmath import workdps
+        from mpmath import mpc, workdps
 
         with workdps(DIGITS):
             values, index = _bind(given)
@@ -123,6 +125,9 @@ class Equations(NamedTuple):
             for equation in self.equations:
                 if equation.target.endswith("_{0}") == initial:
                     value = _value(equation, values, index)
+                    elements = value if isinstance(value, list) else [value]
+                    if any(isinstance(x, mpc) for x in elements):
+                        raise EquationError(f"{equation.latex!r} has no real value")
                     value = value if isinstance(value, list) else _exact(value)  # a bare 0 comes as an int
                     defined[equation.target] = values[_at(equation.target, index)] = value
         return defined
@@ -202,12 +207,16 @@ def _at(name: str, index: Mapping[str, int]) -> str:
 
 
 def _value(equation: Equation, values: Mapping[str, Any], index: Mapping[str, int]) -> Any:
+    holding = []
     for value, conditions in equation.branches:
         names = {symbol.name for part in (value, *conditions) for symbol in part.free_symbols}
         for here in _indices(names, index):
             if all(_evaluate(equation, condition, values, here) for condition in conditions):
-                return _evaluate(equation, value, values, here)
-    raise EquationError(f"no case of {equation.latex!r} applies")
+                holding.append((value, here))
+    if len(holding) != 1:
+        raise EquationError(f"{len(holding)} cases of {equation.latex!r} hold at once; it must be one")
+    [(value, here)] = holding
+    return _evaluate(equation, value, values, here)
 
 
 def _indices(names: set[str], index: Mapping[str, int]) -> Iterable[Mapping[str, int]]:
@@ -267,7 +276,11 @@ def _compile(expression: Any) -> Code:
             raise EquationError(f"{name} is applied like a function in {expression}; write \\cdot for a product")
     names = sorted({symbol.name for symbol in flat.free_symbols - set(holes)} | functions)
     arguments = [*(sympy.Symbol(name) for name in names), *holes]
-    return Code(tuple(names), sums, sympy.lambdify(arguments, flat, modules=[{"min": min, "max": max}, "mpmath"]))
+    try:
+        function = sympy.lambdify(arguments, flat, modules=[{"min": min, "max": max}, "mpmath"])
+    except NotImplementedError:
+        raise EquationError(f"{expression} holds what cannot be evaluated") from None
+    return Code(tuple(names), sums, function)
 
 
 def _names(equation: Equation) -> set[str]:

@@ -1,5 +1,6 @@
 """What the tests of the equations share: gradients of all kinds, runs of the kernels, and their exact errors."""
 
+from collections import Counter
 from functools import cache
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from refplay.verify.rounding import magnitudes
 
 SEED = 20263
 BACKENDS = ("numpy", "numba")
+MUTANTS: Counter = Counter()  # what became of changed equations: caught, refused, unnoticed
 COPIES = 5  # of the vector of families: longer than the registers, and an odd rest
 
 
@@ -123,7 +125,7 @@ def ulp(x: NDArray, dtype: str) -> NDArray:
     return np.spacing(np.abs(np.array(x, np.float64)).astype(dtype)).astype(np.float64)
 
 
-def allowed(equations: Equations, trace: Trace, truth: dict[str, list]) -> dict[str, NDArray]:
+def allowed(equations: Equations, trace: Trace, truth: dict[str, list] | None) -> dict[str, NDArray]:
     """Return the largest error that a step may have, [steps, P] by name.
 
     float64: 1e-13 of the sum of absolute terms (`refplay.verify.rounding`). float32: 4 ulp of that for the state; and
@@ -150,5 +152,13 @@ def tools():
         errors: object = errors
         allowed: object = allowed
         ulp: object = ulp
+        mutants: Counter = MUTANTS
 
     return Tools()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Report how many changed equations were tried, and what became of them."""
+    if MUTANTS:
+        fates = ", ".join(f"{count} {outcome}" for outcome, count in MUTANTS.most_common())
+        terminalreporter.write_line(f"mutants of equations: {MUTANTS.total()} tried, {fates}")
