@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", dest="settings",
                         help="a hyperparameter, under the optimizer's name for it")
     verify.add_argument("--matrix", nargs="?", const="", metavar="FILE.md",
-                        help="instead of one: all of PyTorch's, optax's and Keras's, as a table (in a page with markers)")
+                        help="instead of one: all of PyTorch's, optax's and Keras's, as a table (into a page)")
     verify.set_defaults(command=_verify)
 
     backends = commands.add_parser("backends", help="which kernel backends can run here, and why not")

@@ -29,6 +29,8 @@ def matrix(path: str) -> int:
     page = Path(path) if path else None
     if page and page.is_dir():
         raise InputError(f"{page} is a folder; name a file")
+    if page and not page.parent.is_dir():
+        raise InputError(f"{page}: there is no folder {page.parent}; make it first")
     before = page.read_text(encoding="utf-8") if page and page.exists() else None
     if before is not None:
         written_into(before, "", page)  # before the work, not after it

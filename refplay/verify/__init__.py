@@ -9,8 +9,6 @@ from typing import Any
 _MODULE_OF = {
     "Equations": "refplay.verify.equations",
     "assert_matches": "refplay.verify.identify",
-    "explain": "refplay.verify.report",
-    "identify": "refplay.verify.identify",
 }
 
 __all__ = list(_MODULE_OF)

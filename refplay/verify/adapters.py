@@ -168,7 +168,7 @@ def _guarded(when: str, function: Callable, *arguments: Any) -> Any:
         return function(*arguments)
     except MisbehaviourError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise MisbehaviourError(f"raises {when}: {_one_line(error)}") from error
 
 
@@ -182,7 +182,7 @@ def _checked(theta: Any, course: Course, t: int) -> np.ndarray:
     return theta.copy()
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 

@@ -12,7 +12,8 @@ from refplay.verify.adapters import ALIASES, Target
 
 # Never neutral: no zero, no one, no default, no two alike; epsilon of the size of a gradient.
 VISIBLE = {
-    "learning_rate": 0.1, "momentum": 0.65, "rho": 0.8, "beta1": 0.7, "beta2": 0.8, "epsilon": 0.1, "weight_decay": 0.05,
+    "learning_rate": 0.1, "momentum": 0.65, "rho": 0.8, "beta1": 0.7, "beta2": 0.8, "epsilon": 0.1,
+    "weight_decay": 0.05,
 }  # fmt: skip
 
 
@@ -39,7 +40,7 @@ def choose(target: Target, rule: str | None, settings: Mapping[str, Any]) -> tup
             arguments[name] = given.pop(name, None) or tuple(
                 VISIBLE[part] if value is None else value
                 for part, value in zip(("beta1", "beta2"), pair, strict=True))
-            known["beta1"], known["beta2"] = arguments[name]
+            known["beta1"], known["beta2"] = _pair(name, arguments[name])
         elif name in given:
             arguments[name] = given.pop(name)
         elif meaning in VISIBLE and _is_on(str(meaning), default, target, rule):
@@ -82,6 +83,12 @@ def _is_on(meaning: str, default: Any, target: Target, rule: str | None) -> bool
         averages_squares = any(ALIASES.get(name) == "rho" for name in target.defaults)
         return bool(default) or averages_squares or rule in ("momentum", "nesterov")
     return meaning not in ("momentum", "weight_decay") or bool(default)
+
+
+def _pair(name: str, value: Any) -> tuple[float, float]:
+    if not (isinstance(value, tuple | list) and len(value) == 2):
+        raise InputError(f"{name} must be a pair such as (0.9,0.999), got {value!r}")
+    return _number(name, value[0]), _number(name, value[1])
 
 
 def _number(name: str, value: Any) -> float:

@@ -97,11 +97,12 @@ EQUATIONS: dict[str, Lines] = {
 }
 
 LABELS = {
-    "g": "weight decay in the gradient", "kept": "decoupled weight decay", "fresh": "gradient that enters v",
-    "theta": "update of theta", "u": "scaled gradient", "move": "look-ahead", "s": "second moment in the root",
-    "d": "denominator", "c_m": "bias correction of m", "c_v": "bias correction of v", "mu": "momentum schedule",
-    "mu_next": "momentum of the look-ahead", "p": "product of the momenta", "c_next": "correction of the look-ahead",
-    "n": "numerator (look-ahead)", "w": "mean gradient", "m_0": "initial m", "v_0": "initial v", "w_0": "initial w",
+    "g": "gradient, with coupled weight decay", "kept": "theta, with decoupled weight decay",
+    "fresh": "gradient that enters v", "theta": "update of theta", "u": "scaled gradient", "move": "look-ahead",
+    "s": "second moment in the root", "d": "denominator", "c_m": "bias correction of m",
+    "c_v": "bias correction of v", "mu": "momentum schedule", "mu_next": "momentum of the look-ahead",
+    "p": "product of the momenta", "c_next": "correction of the look-ahead", "n": "numerator (look-ahead)",
+    "w": "mean gradient", "m_0": "initial m", "v_0": "initial v", "w_0": "initial w",
     "p_0": "initial product of the momenta", "m": "first moment m", "v": "second moment v",
     "momentum.v": "momentum buffer v", "nesterov.v": "momentum buffer v", "rmsprop.m": "momentum buffer m",
 }  # what a line computes, in words; "rule.line" where rules use a name for different things

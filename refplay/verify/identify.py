@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from refplay.errors import InputError
-from refplay.verify.adapters import MisbehaviourError, Target, drive, find
+from refplay.verify.adapters import RATE, MisbehaviourError, Target, drive, find
 from refplay.verify.arguments import choose
 from refplay.verify.dialects import CHOICES, EQUATIONS, NAMED, Dialect, Lines, Simulation, dialects, lines_of, playbook
 from refplay.verify.gradients import Course, course
@@ -83,31 +83,31 @@ def identify(optimizer: Any, rule: str | None = None, dialect: str = "any",
         raise InputError(f"there is no dialect {dialect!r}; there are: any, {', '.join(NAMED)}")
     target = find(optimizer)
     arguments, known = choose(target, rule, settings or {})
-    asked = {"target": target, "rule": rule, "dialect": dialect, "arguments": arguments}
-    dtype = "float64"
+    verdict = Verdict(target, rule, dialect, arguments, "float64", matches=False)
     try:
-        try:
-            thetas, over, changing = _run(target, arguments, known, dtype)
-        except MisbehaviourError as error:
-            if not str(error).startswith("raises"):
-                raise
-            try:
-                thetas, over, changing = _run(target, arguments, known, "float32")
-                dtype = "float32"
-            except MisbehaviourError:
-                raise error from None
+        thetas, over, changing = _run(target, arguments, known)
         _check_state(target, arguments, over, thetas)
         _check_rate(target, arguments, over, thetas)
     except MisbehaviourError as error:
-        return Verdict(**asked, dtype=dtype, matches=False, problem=str(error))
-    verdict = _judge(thetas, over, known, Verdict(**asked, dtype=dtype, matches=False, changing=changing))
-    if not verdict.found and (problem := _not_a_number(thetas, over)):
-        verdict = verdict._replace(problem=problem)
-    return verdict
+        return verdict._replace(problem=str(error))
+    verdict = _judge(thetas, over, known, verdict._replace(dtype=over.dtype.name, changing=changing))
+    return verdict if verdict.found else verdict._replace(problem=_not_a_number(thetas, over))
 
 
-def _run(target: Target, arguments: Mapping[str, Any], known: Mapping[str, float],
-         dtype: str) -> tuple[np.ndarray, Course, bool]:
+def _run(target: Target, arguments: Mapping[str, Any], known: Mapping[str, float]) -> tuple[np.ndarray, Course, bool]:
+    try:
+        return _run_in("float64", target, arguments, known)
+    except MisbehaviourError as refused:
+        if not str(refused).startswith("raises"):
+            raise
+        try:  # some have nothing but float32
+            return _run_in("float32", target, arguments, known)
+        except MisbehaviourError:
+            raise refused from None
+
+
+def _run_in(dtype: str, target: Target, arguments: Mapping[str, Any],
+            known: Mapping[str, float]) -> tuple[np.ndarray, Course, bool]:
     over = course(known["learning_rate"], dtype=dtype)
     thetas, changing = drive(target, arguments, over)
     return thetas, over if changing else course(known["learning_rate"], changing=False, dtype=dtype), changing
@@ -122,8 +122,6 @@ def _check_state(target: Target, arguments: Mapping[str, Any], over: Course, the
 
 
 def _check_rate(target: Target, arguments: Mapping[str, Any], over: Course, thetas: np.ndarray) -> None:
-    from refplay.verify.adapters import RATE
-
     rate_name = next((name for name in RATE if name in arguments), None)
     if rate_name is None:
         return
@@ -189,7 +187,7 @@ def departures(candidate: Fit) -> dict[str, str]:
 
 
 def _hyperparameters(rule: str, known: Mapping[str, float]) -> dict[str, float]:
-    """Return the hyperparameters of a rule: those that are known, else its defaults (as an optimizer would fix them)."""
+    """Return the hyperparameters of a rule: those that are known, else the defaults that an optimizer would fix."""
     from refplay.optim import RULES
 
     fixed = {"weight_decay": 0.0, "dampening": 0.0, "epsilon_root": 0.0, "momentum_decay": 0.004}

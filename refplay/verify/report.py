@@ -15,8 +15,9 @@ def explain(verdict: Verdict) -> str:
     target = verdict.target
     lines = [f"{target.name} ({target.versions}) {_summary(verdict)}"]
     if verdict.found:
-        lines += _choices(verdict.found, verdict.unseen)
-        lines.append(f"  deviation      at most {verdict.found.worst:.2g} ulp of theta a step (step {verdict.found.step})")
+        lines += _choices(verdict)
+        worst, step = verdict.found.worst, verdict.found.step
+        lines.append(f"  deviation      at most {worst:.2g} ulp of theta a step (step {step})")
     if not verdict.matches and verdict.nearest:
         lines += _difference(verdict, verdict.nearest)
     lines.append(f"  driven over    {STEPS} steps in {verdict.dtype}, "
@@ -43,21 +44,24 @@ def dialect_name(found: Fit) -> str:
     """Return what a dialect is called, by the packages that speak it."""
     if not departures(found):
         return "the playbook's dialect"
-    mine = {choice: value for choice, value in found.dialect.items() if choice != "weight decay"}
+    decay = found.dialect["weight decay"]  # a matter of the class, not of the package
     names = [name for name, rules in NAMED.items()
-             if {**playbook(found.rule), **rules.get(found.rule, {}), "weight decay": ""} == {**mine, "weight decay": ""}]
-    decay = found.dialect["weight decay"]
+             if {**playbook(found.rule), **rules.get(found.rule, {}), "weight decay": decay} == found.dialect]
     suffix = "" if decay == "none" else f" with {decay} weight decay"
     if "playbook" in names:
         return "the playbook's dialect" + suffix
     return (f"the dialect of {' and '.join(names)}" if names else "a dialect of its own") + suffix
 
 
-def _choices(found: Fit, unseen: tuple[str, ...]) -> list[str]:
-    usual = playbook(found.rule)
-    lines = [f"  differs        {choice}: {value} (the playbook: {usual[choice]})"
-             for choice, value in departures(found).items()]
-    return lines + [f"  not told apart {choice}: {' / '.join(CHOICES[found.rule][choice])}" for choice in unseen]
+def _choices(verdict: Verdict) -> list[str]:
+    found, nearest, lines = verdict.found, verdict.nearest, []
+    assert found is not None
+    if nearest is None or nearest.rule != found.rule:  # else the terms say it
+        usual = playbook(found.rule)
+        lines += [f"  differs        {choice}: {value} (the playbook: {usual[choice]})"
+                  for choice, value in departures(found).items()]
+    values = {choice: " / ".join(CHOICES[found.rule][choice]) for choice in verdict.unseen}
+    return lines + [f"  not told apart {choice}: {each}" for choice, each in values.items()]
 
 
 def _difference(verdict: Verdict, nearest: Fit) -> list[str]:
@@ -85,7 +89,7 @@ def terms(verdict: Verdict) -> list[str]:
 
 
 def _choice_term(nearest: Fit, found: Fit, choice: str) -> str:
-    theirs = {name: expression for name, expression in CHOICES[found.rule][choice][found.dialect[choice]].items()}
+    theirs = CHOICES[found.rule][choice][found.dialect[choice]]
     wanted = lines_of(nearest.rule, nearest.dialect)
     changed = list(theirs) or list(CHOICES[found.rule][choice][nearest.dialect[choice]])
     equations = {**EQUATIONS[found.rule], **theirs}

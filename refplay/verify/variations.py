@@ -25,7 +25,7 @@ class Variation(NamedTuple):
 
 # What may stand where a name stands. The numbers are the usual defaults: an argument that is not heeded.
 _INSTEAD = {
-    "g": ("gradient", "(gradient + weight_decay * theta)", "abs(g)", "old_gradient"),
+    "g": ("gradient", "(gradient + weight_decay * theta)", "abs(g)", "m", "old_gradient"),
     "gradient": ("old_gradient",),
     "m": ("old_m",), "v": ("old_v",), "p": ("old_p",),
     "beta1": ("beta2", "0.9", "(1 - beta1)"), "beta2": ("beta1", "0.999", "(1 - beta2)"),
@@ -46,8 +46,9 @@ def variations(rule: str, lines: Lines) -> Iterator[Variation]:
     ['theta = kept', 'theta = -(lr * g)', 'theta = kept + lr * g', 'theta = lr * g']
     """
     seen = {tuple(lines.values())}
-    known = {*_names(" ".join(lines.values())), *_ALWAYS, *(f"old_{name[:-2]}" for name in lines if name.endswith("_0"))}
-    for found in (*_edited_lines(rule, lines), *_edited_throughout(lines)):
+    old = {f"old_{name[:-2]}" for name in lines if name.endswith("_0")}
+    known = {*_names(" ".join(lines.values())), *_ALWAYS, *old}
+    for found in sorted((*_edited_lines(rule, lines), *_edited_throughout(lines)), key=_is_far_fetched):
         if (key := tuple(found.lines.values())) not in seen and _names(" ".join(key)) <= known:
             seen.add(key)
             yield found
@@ -56,6 +57,11 @@ def variations(rule: str, lines: Lines) -> Iterator[Variation]:
 def label_of(rule: str, line: str) -> str:
     """Return in words what a line computes."""
     return LABELS.get(f"{rule}.{line}") or LABELS[line]
+
+
+def _is_far_fetched(found: Variation) -> bool:
+    # Several edits may do the same: that the gradient itself is another one is the last thing to believe.
+    return "old_gradient" in found.theirs or "old_lr" in found.theirs or found.term == LABELS["g"]
 
 
 def _names(expression: str) -> set[str]:
@@ -82,7 +88,7 @@ def _edited_throughout(lines: Lines) -> Iterator[Variation]:
     for name in ("beta1", "beta2", "rho", "momentum", "epsilon", "lr"):
         for instead in _INSTEAD[name]:
             yield Variation(_everywhere(lines, {name: instead}), f"{name}, wherever it stands", instead, name)
-    for instead in ("t", "(t + 2)", "(t // 2 + 1)"):
+    for instead in ("t", "(t + 2)", "1", "(t // 2 + 1)"):
         counted = {name: expression.replace("(t + 1)", instead) for name, expression in lines.items()}
         yield Variation(counted, "index of the step", instead, "t + 1")
     last = [name for name in lines if name in ("u", "move", "n", "d", "theta")]
