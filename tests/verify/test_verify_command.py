@@ -279,7 +279,18 @@ def test_what_an_optimizer_takes_no_argument_for_is_a_default_of_the_rule_or_tol
         assert_matches(factory, "adam", epsilon=0.3, beta1=0.8)
 
 
+@pytest.mark.parametrize("error", [0, 1e-12])
+def test_what_is_off_by_more_than_rounding_is_off(error):
+    def factory(lr):
+        return lambda theta, g, lr: theta - lr * (1 + error) * g
+
+    assert identify(factory).matches == (error == 0)
+
+
 def test_the_frameworks_are_left_as_they_were():
+    jax.config.update("jax_enable_x64", False)
+    keras.config.set_floatx("float32")
+    torch.set_default_dtype(torch.float32)
     before = jax.config.jax_enable_x64, keras.config.floatx(), torch.get_default_dtype()
     for name in ("torch.optim.SGD", "optax.sgd", "keras.optimizers.SGD"):
         identify(name)
