@@ -148,12 +148,11 @@ def equations(of: str | Rule | Callable[..., Any]) -> Equations:
     EquationError
         No equation in the docstring, or one that cannot be read.
     """
-    if isinstance(of, str):
-        table = _table()
-        if of not in table:
-            raise InputError(f"no equations called {of!r}; there are {', '.join(table)}")
-        of = table[of]
-    function = of.update if isinstance(of, Rule) else of
+    named = _table()
+    if isinstance(of, str) and of not in named:
+        raise InputError(f"no equations called {of!r}; there are {', '.join(named)}")
+    source = named[of] if isinstance(of, str) else of
+    function = source.update if isinstance(source, Rule) else source
     return from_docstring(function.__name__, function.__doc__ or "")
 
 
@@ -165,7 +164,7 @@ def from_docstring(name: str, docstring: str) -> Equations:
     return Equations(name, found, read_symbols(docstring))
 
 
-def _table() -> dict[str, Any]:
+def _table() -> dict[str, Rule | Callable[..., Any]]:
     from refplay.optim import clip_by_norm, with_warmup
 
     return {**RULES, **SCHEDULES, "with_warmup": with_warmup, "clip_by_norm": clip_by_norm}
