@@ -1,5 +1,9 @@
-"""What the tests of the equations share: gradients of all kinds, runs of the kernels, and their exact errors."""
+"""What the tests of the equations share: gradients of all kinds, runs of the kernels, and their exact errors.
 
+And Keras' backend, which it reads when it is imported, and which is TensorFlow unless it is told otherwise.
+"""
+
+import os
 from collections import Counter
 from functools import cache
 from typing import NamedTuple
@@ -13,6 +17,8 @@ from refplay.kernels import load
 from refplay.optim import RULES
 from refplay.verify.equations import Equations
 from refplay.verify.rounding import magnitudes
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
 
 SEED = 20263
 BACKENDS = ("numpy", "numba")

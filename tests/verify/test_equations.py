@@ -1,8 +1,12 @@
 """Every kernel of every rule, step by step, against the equations in the rule's docstring run with 50 digits."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
+from refplay.errors import InputError
 from refplay.kernels import load
 from refplay.kernels.numpy_ref import optim as reference_kernels
 from refplay.optim import RULES
@@ -116,3 +120,25 @@ def test_a_docstring_that_cannot_be_run_is_refused(change, told):
     doc = change(RULES["momentum"].update.__doc__)
     with pytest.raises(EquationError, match=told):
         from_docstring("momentum", doc).step(1.0, 2.0, {"v": 0.5}, 0, lr=0.1, momentum=0.9)
+
+
+def test_an_unknown_name_is_told_with_the_known_ones():
+    with pytest.raises(InputError, match=r"no equations called 'adamw'; there are sgd, .*clip_by_norm"):
+        equations("adamw")
+
+
+@pytest.mark.parametrize(("missing", "told"), [("sympy", "needs SymPy"), ("antlr4", "needs antlr4-python3-runtime")])
+def test_without_the_extra_one_line_says_what_to_install(missing, told):
+    """In a process of its own: SymPy keeps what it has once imported."""
+    code = f"import sys; sys.modules[{missing!r}] = None; from refplay.verify.equations import equations as e; e('sgd')"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("refplay.errors.InputError: ")
+    assert told in last
+    assert "pip install 'refplay[verify]'" in last
+
+
+@pytest.mark.parametrize("module", ["refplay", "refplay.verify"])
+def test_importing_loads_no_extra(module):
+    code = f"import sys, {module}; raise SystemExit(bool({{'sympy', 'mpmath', 'antlr4', 'jax'}} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
