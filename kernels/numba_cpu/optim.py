@@ -4,13 +4,12 @@ What is computed from scalars alone is computed here in double precision and rou
 of the vectors. "contract" allows fused multiply-add: one rounding instead of two, in every element alike.
 """
 
-from math import sqrt
-
 import numpy as np
 from numba import njit
 
 from .. import check_vectors as check
 from ..contract import Array
+from ..scalars import bias_correction
 
 
 def sgd(theta: Array, g: Array, lr: float) -> None:
@@ -92,12 +91,8 @@ def adam(
     """
     check.adam(theta, g, m, v, t, lr, beta1, beta2, epsilon)
     beta1, beta2 = float(beta1), float(beta2)
-    step = float(lr) * _bias_correction(t, beta1, beta2)
+    step = float(lr) * bias_correction(int(t), beta1, beta2)
     _adam(theta, g, m, v, step, beta1, 1 - beta1, beta2, 1 - beta2, float(epsilon))
-
-
-def _bias_correction(t: int, beta1: float, beta2: float) -> float:
-    return sqrt(1 - beta2 ** (int(t) + 1)) / (1 - beta1 ** (int(t) + 1))
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
@@ -125,7 +120,7 @@ def nadam(
     """As `adam`, with beta1 m + (1 - beta1) g, of the new m, in place of m in the step."""
     check.nadam(theta, g, m, v, t, lr, beta1, beta2, epsilon)
     beta1, beta2 = float(beta1), float(beta2)
-    step = float(lr) * _bias_correction(t, beta1, beta2)
+    step = float(lr) * bias_correction(int(t), beta1, beta2)
     _nadam(theta, g, m, v, step, beta1, 1 - beta1, beta2, 1 - beta2, float(epsilon))
 
 

@@ -2,18 +2,21 @@ r"""The six update rules of the playbook, to the letter of its equations, in pla
 
 In the equations `theta` is :math:`\theta`, `g` is :math:`\nabla \mathcal{l}(\theta_t)`, `lr` is :math:`\eta_t` or
 :math:`\alpha_t`, and `t` counts the steps from 0. All vectors have one shape [n] and one dtype; `theta` and the state
-hold their values of t before the call and those of t+1 after it.
+hold their values of t before the call and those of t+1 after it. Scalars are multiplied with each other first, and
+with a quotient rather than with its numerator, whose product with a small scalar may be denormal and lose digits.
+
+Scalars are made NumPy's float64 before they meet float32 vectors: NumPy then computes in double precision, and rounds
+once, where it writes.
 
 Source: the playbook's section "What are the update rules for all the popular optimization algorithms?". Where
 frameworks compute something else, the docstring says so.
 """
 
-from math import sqrt
-
 import numpy as np
 
 from .. import check_vectors as check
 from ..contract import Array
+from ..scalars import bias_correction
 
 
 def sgd(theta: Array, g: Array, lr: float) -> None:
@@ -27,7 +30,7 @@ def sgd(theta: Array, g: Array, lr: float) -> None:
     array([ 0.95, -2.3 ])
     """
     check.sgd(theta, g, lr)
-    theta[...] = theta - lr * g
+    theta[...] = theta - np.float64(lr) * g
 
 
 def momentum(theta: Array, g: Array, v: Array, lr: float, gamma: float) -> None:
@@ -42,6 +45,7 @@ def momentum(theta: Array, g: Array, v: Array, lr: float, gamma: float) -> None:
     (array([0.7, 3. ]), array([ 0.93, -2.3 ]))
     """
     check.momentum(theta, g, v, lr, gamma)
+    lr, gamma = np.float64(lr), np.float64(gamma)
     v[...] = gamma * v + g
     theta[...] = theta - lr * v
 
@@ -50,7 +54,7 @@ def nesterov(theta: Array, g: Array, v: Array, lr: float, gamma: float) -> None:
     r"""Take a step of Nesterov momentum; `v` is 0 at the start.
 
     .. math:: v_{t+1} &= \gamma v_t + \nabla \mathcal{l}(\theta_t) \\
-              \theta_{t+1} &= \theta_t - \eta_t (\gamma v_{t+1} + \nabla \mathcal{l}(\theta_t))
+              \theta_{t+1} &= \theta_t - \eta_t \cdot (\gamma v_{t+1} + \nabla \mathcal{l}(\theta_t))
 
     >>> theta, g, v = np.array([1.0, -2.0]), np.array([0.5, 3.0]), np.array([0.25, 0.0])
     >>> nesterov(theta, g, v, lr=0.1, gamma=0.8)
@@ -58,6 +62,7 @@ def nesterov(theta: Array, g: Array, v: Array, lr: float, gamma: float) -> None:
     (array([0.7, 3. ]), array([ 0.894, -2.54 ]))
     """
     check.nesterov(theta, g, v, lr, gamma)
+    lr, gamma = np.float64(lr), np.float64(gamma)
     v[...] = gamma * v + g
     theta[...] = theta - lr * (gamma * v + g)
 
@@ -80,6 +85,7 @@ def rmsprop(
     (array([0.925]), array([0.251709]), array([0.748291]))
     """
     check.rmsprop(theta, g, v, m, lr, gamma, rho, epsilon)
+    lr, gamma, rho, epsilon = np.float64(lr), np.float64(gamma), np.float64(rho), np.float64(epsilon)
     v[...] = rho * v + (1 - rho) * g**2
     m[...] = gamma * m + lr / np.sqrt(v + epsilon) * g
     theta[...] = theta - m
@@ -105,10 +111,11 @@ def adam(
     (array([0.05]), array([0.0025]), array([0.916667]))
     """
     check.adam(theta, g, m, v, t, lr, beta1, beta2, epsilon)
+    lr, beta1, beta2, epsilon = np.float64(lr), np.float64(beta1), np.float64(beta2), np.float64(epsilon)
     m[...] = beta1 * m + (1 - beta1) * g
     v[...] = beta2 * v + (1 - beta2) * g**2
-    b = sqrt(1 - beta2 ** (t + 1)) / (1 - beta1 ** (t + 1))
-    theta[...] = theta - lr * m / (np.sqrt(v) + epsilon) * b
+    b = bias_correction(int(t), beta1, beta2)
+    theta[...] = theta - lr * b * (m / (np.sqrt(v) + epsilon))
 
 
 def nadam(
@@ -131,7 +138,8 @@ def nadam(
     (array([0.05]), array([0.0025]), array([0.841667]))
     """
     check.nadam(theta, g, m, v, t, lr, beta1, beta2, epsilon)
+    lr, beta1, beta2, epsilon = np.float64(lr), np.float64(beta1), np.float64(beta2), np.float64(epsilon)
     m[...] = beta1 * m + (1 - beta1) * g
     v[...] = beta2 * v + (1 - beta2) * g**2
-    b = sqrt(1 - beta2 ** (t + 1)) / (1 - beta1 ** (t + 1))
-    theta[...] = theta - lr * (beta1 * m + (1 - beta1) * g) / (np.sqrt(v) + epsilon) * b
+    b = bias_correction(int(t), beta1, beta2)
+    theta[...] = theta - lr * b * ((beta1 * m + (1 - beta1) * g) / (np.sqrt(v) + epsilon))

@@ -1,4 +1,4 @@
-"""The command line: four verbs of the playbook's loop behind three commands.
+"""The command line: the four verbs of the playbook's loop, and the verifier of update rules.
 
 Exit codes: 0 done, 1 no trial completed and some failed, 2 bad input (one clear line on standard error),
 130 interrupted (everything stays resumable).
@@ -66,6 +66,18 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--out", type=Path, metavar="FILE", help="the HTML file (default: beside the store)")
     report.set_defaults(command=_report)
 
+    verify = commands.add_parser("verify", help="which update rule is this optimizer, and where does it differ")
+    verify.add_argument("target", nargs="?", metavar="TARGET",
+                        help="torch.optim.NAME, optax.NAME, keras.optimizers.NAME, or module:factory")
+    verify.add_argument("--rule", metavar="NAME", help="the rule that it should be (default: any of the six)")
+    verify.add_argument("--dialect", default="any", metavar="NAME",
+                        help="the dialect that it should be in: playbook, pytorch, optax, keras (default: any)")
+    verify.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", dest="settings",
+                        help="a hyperparameter, under the optimizer's name for it")
+    verify.add_argument("--matrix", nargs="?", const="", metavar="FILE.md",
+                        help="instead of one: all of PyTorch's, optax's and Keras's, as a table (into a page)")
+    verify.set_defaults(command=_verify)
+
     backends = commands.add_parser("backends", help="which kernel backends can run here, and why not")
     backends.set_defaults(command=_backends)
     return parser
@@ -98,6 +110,14 @@ def _report(arguments: argparse.Namespace) -> int:
 
     return report(arguments.store, name=arguments.study, metric=arguments.metric, csv=arguments.csv,
                   out=arguments.out)
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from refplay.cli.verify import matrix, verify
+
+    if arguments.matrix is not None:
+        return matrix(arguments.matrix)
+    return verify(arguments.target, rule=arguments.rule, dialect=arguments.dialect, settings=arguments.settings)
 
 
 def _backends(arguments: argparse.Namespace) -> int:

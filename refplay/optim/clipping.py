@@ -10,10 +10,13 @@ from refplay.optim.checks import not_negative
 def clip_by_norm(g: Array, threshold: float, *, kernels: Backend) -> float:
     r"""Scale the gradient down to norm lambda where it is longer, in place, and return its norm before that.
 
-    With :math:`n` the L2 norm of :math:`g` over all parameters, if :math:`n > \lambda`:
-
     .. math::
-        g' = \lambda \frac{g}{n}
+        n = \sqrt{\sum_{i=1}^{P} g_i^2}
+
+        g' = \begin{cases}
+            \lambda \frac{g}{n} & n > \lambda \\
+            g & n \le \lambda
+        \end{cases}
 
     The returned norm is the one to log at every step (playbook, "Gradient clipping"). A norm that is not finite leaves
     g alone: scaling would turn infinities into zeros and NaN and hide where the run broke. PyTorch's
@@ -22,7 +25,7 @@ def clip_by_norm(g: Array, threshold: float, *, kernels: Backend) -> float:
     Parameters
     ----------
     g : float[P]
-        The gradient, overwritten when it is clipped.
+        :math:`g`, the gradient, overwritten with :math:`g'` when it is clipped.
     threshold : float, above 0
         :math:`\lambda`; `math.inf` never clips.
     kernels : backend

@@ -3,6 +3,8 @@ r"""The six update rules of the playbook, each one kernel over one parameter vec
 Source of all equations: playbook, "What are the update rules for all the popular optimization algorithms?"; the forms
 are those of Choi et al. (2019), "On Empirical Comparisons of Optimizers for Deep Learning", arXiv:1910.05446.
 
+The equations in the docstrings are executed: `refplay.verify.equations` reads them, and every kernel is held to them.
+
 Throughout, :math:`g_t` is the gradient of the loss at :math:`\theta_t`, and :math:`t = 0` is the first step. All
 vectors have the shape [P] and the dtype (float32 or float64) of theta, and belong to the backend `kernels`. A rule
 writes :math:`\theta_{t+1}` over theta and the new state over the vectors of the old one; go on with the state that it

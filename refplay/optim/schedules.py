@@ -3,6 +3,9 @@ r"""Learning rate schedules: functions from the step to the learning rate.
 Each function here returns a `Schedule`; step 0 is the first. Those with `decay_steps` = :math:`T` reach their end value
 at step T and keep it; none rises again afterwards. The playbook's default is linear or cosine decay ("Which learning
 rate decay should I use as a default?").
+
+The equations are what is tested: `refplay.verify.equations` reads them from the docstrings and runs them. The symbol of
+each argument is the one that stands with it under Parameters.
 """
 
 from __future__ import annotations
@@ -40,9 +43,9 @@ def linear(base: float, decay_steps: int, end_factor: float = 0.0) -> Schedule:
     r"""Linear decay from the base rate to a part of it.
 
     .. math::
-        \eta_t = \eta_0 \cdot (1 - (1 - f) \frac{t}{T})
+        \eta_t = \eta_0 \cdot (1 - (1 - f) \min(\frac{t}{T}, 1))
 
-    for :math:`t \le T`, and :math:`\eta_t = f \eta_0` from then on.
+    which is :math:`f \eta_0` from step :math:`T` on.
 
     Parameters
     ----------
@@ -64,9 +67,9 @@ def cosine(base: float, decay_steps: int, end_factor: float = 0.0) -> Schedule:
     r"""Half a cosine from the base rate to a part of it.
 
     .. math::
-        \eta_t = \eta_0 \cdot (f + (1 - f) \frac{1 + \cos(\pi \frac{t}{T})}{2})
+        \eta_t = \eta_0 \cdot (f + (1 - f) \frac{1 + \cos(\pi \min(\frac{t}{T}, 1))}{2})
 
-    for :math:`t \le T`, and :math:`\eta_t = f \eta_0` from then on.
+    which is :math:`f \eta_0` from step :math:`T` on.
 
     Parameters
     ----------
@@ -97,9 +100,9 @@ def exponential(base: float, decay_steps: int, end_factor: float) -> Schedule:
     r"""Decay by the same factor at each step, from the base rate to a part of it.
 
     .. math::
-        \eta_t = \eta_0 f^{\frac{t}{T}}
+        \eta_t = \eta_0 f^{\min(\frac{t}{T}, 1)}
 
-    for :math:`t \le T`, and :math:`\eta_t = f \eta_0` from then on.
+    which is :math:`f \eta_0` from step :math:`T` on.
 
     Parameters
     ----------
@@ -148,18 +151,23 @@ def piecewise(base: float, boundaries: Sequence[int], factors: Sequence[float]) 
     r"""Piecewise constant: from each boundary on, the base rate times the factor that belongs to it.
 
     .. math::
-        \eta_t = f_k \eta_0
+        s_{K+1} = \infty
 
-    with :math:`k` the last boundary at or before t, and :math:`f_k = 1` before the first one.
+        \eta_t = \begin{cases}
+            \eta_0 & t < s_1 \\
+            f_k \eta_0 & s_k \le t < s_{k+1}
+        \end{cases}
+
+    for :math:`k = 1, \dots, K`.
 
     Parameters
     ----------
     base : float, 0 or above
         :math:`\eta_0`.
     boundaries : sequence of int, increasing, 1 or more
-        The first step of each piece after the first piece.
+        :math:`s_k`, the first step of each piece after the first piece.
     factors : sequence of float, 0 or above
-        As many as boundaries; relative to the base rate, not to the piece before.
+        :math:`f_k`, as many as boundaries; relative to the base rate, not to the piece before.
 
     >>> [piecewise(0.8, boundaries=[10, 20], factors=[0.5, 0.125])(t) for t in (0, 9, 10, 20, 1000)]
     [0.8, 0.8, 0.4, 0.1, 0.1]
@@ -182,16 +190,18 @@ def with_warmup(schedule: Schedule, warmup_steps: int, base: float) -> Schedule:
     r"""Prepend a linear ramp from 0 to the base rate, and shift the whole schedule behind it.
 
     .. math::
-        \eta_t = \eta_0 \frac{t}{W}
+        \eta_t = \begin{cases}
+            \eta_0 \frac{t}{W} & t < W \\
+            h(t - W) & t \ge W
+        \end{cases}
 
-    for :math:`t < W`, and the schedule's value at :math:`t - W` from then on. Training gets longer by W steps: 1,000
-    steps of warmup before a schedule of 10,000 make 11,000. Step 0 has learning rate 0. Source: playbook, "How to apply
-    learning rate warmup".
+    Training gets longer by W steps: 1,000 steps of warmup before a schedule of 10,000 make 11,000. Step 0 has learning
+    rate 0. Source: playbook, "How to apply learning rate warmup".
 
     Parameters
     ----------
     schedule : Schedule
-        What follows.
+        :math:`h`, what follows.
     warmup_steps : int, 0 or more
         :math:`W`; 0 gives the schedule itself.
     base : float, 0 or above

@@ -97,7 +97,7 @@ def test_rule_is_its_equation_in_closed_form(name, dtype, assert_close):
 
 # The mistakes that frameworks and first drafts make; each must be found, in the narrower dtype too.
 MUTANTS = [
-    ("sgd", "theta - lr * g", "theta + lr * g"),
+    ("sgd", "theta - np.float64(lr) * g", "theta + np.float64(lr) * g"),
     ("momentum", "gamma * v + g", "gamma * v + (1 - gamma) * g"),
     ("momentum", "gamma * v + g\n    theta[...] = theta - lr * v", "gamma * v + lr * g\n    theta[...] = theta - v"),
     ("nesterov", "lr * (gamma * v + g)", "lr * v"),
@@ -106,16 +106,15 @@ MUTANTS = [
     ("rmsprop", "(1 - rho) * g**2", "g**2"),
     ("rmsprop", "m[...] = gamma * m + lr / np.sqrt(v + epsilon) * g\n    theta[...] = theta - m",
      "m[...] = gamma * m + g / np.sqrt(v + epsilon)\n    theta[...] = theta - lr * m"),
-    ("adam", "beta2 ** (t + 1)", "beta2 ** (t + 2)"),
-    ("adam", "(1 - beta1 ** (t + 1))", "1"),
-    ("adam", "sqrt(1 - beta2 ** (t + 1))", "1"),
+    ("adam", "bias_correction(int(t), beta1, beta2)", "bias_correction(int(t) + 1, beta1, beta2)"),
+    ("adam", "bias_correction(int(t), beta1, beta2)", "bias_correction(int(t), 0.0, beta2)"),
+    ("adam", "bias_correction(int(t), beta1, beta2)", "bias_correction(int(t), beta1, 0.0)"),
     ("adam", "np.sqrt(v) + epsilon", "np.sqrt(v + epsilon)"),
-    ("adam", "np.sqrt(v) + epsilon", "np.sqrt(v) + epsilon * sqrt(1 - beta2 ** (t + 1))"),
+    ("adam", "np.sqrt(v) + epsilon", "np.sqrt(v) + epsilon * np.sqrt(1 - beta2 ** (t + 1))"),
     ("adam", "(1 - beta2) * g**2", "(1 - beta2) * abs(g)"),
     ("nadam", "beta1 * m + (1 - beta1) * g) /", "m) /"),
     ("nadam", "beta1 * m + (1 - beta1) * g) /", "m + (1 - beta1) / beta1 * g) /"),
-    ("nadam", "np.sqrt(v) + epsilon) * b",
-     "np.sqrt(v) + epsilon) * b * (1 - beta1 ** (t + 1)) / (1 - beta1 ** (t + 2))"),
+    ("nadam", "lr * b * (", "lr * b * (1 - beta1 ** (t + 1)) / (1 - beta1 ** (t + 2)) * ("),
 ]  # fmt: skip
 
 
