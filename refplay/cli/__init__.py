@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 no trial completed and some failed, 2 bad input (one clear
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,18 +90,27 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _warn_of(workers: int | None) -> None:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if workers and workers > cores:
+        print(f"refplay: --workers {workers} is more than the {cores} cores here: trials share them and are not done "
+              "sooner", file=sys.stderr)
+
+
 # Each command imports what it needs when it is called, so that `refplay --help` answers at once.
 
 
 def _quickstart(arguments: argparse.Namespace) -> int:
     from refplay.cli.quickstart import quickstart
 
+    _warn_of(arguments.workers)
     return quickstart(arguments.out, workers=arguments.workers)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from refplay.cli.rounds import run
 
+    _warn_of(arguments.workers)
     return run(arguments.plan, store=arguments.store, resume=arguments.resume or arguments.retry_failed,
                workers=arguments.workers, retry_failed=arguments.retry_failed)
 

@@ -71,16 +71,10 @@ def _nothing_completed(done: Round, page: Path) -> int:
     failed = [trial for trial in trials if trial.state is State.FAILED]
     if not failed or any(trial.feasible for trial in trials):
         return 0
-    first, whole = failed[0], page.with_suffix(".failed.txt")
-    text = "\n".join(f"{trial.study}, trial {trial.number}:\n{trial.reason}" for trial in failed)
-    try:
-        whole.write_text(text, encoding="utf-8")
-        where = f"all of it: {whole}"
-    except OSError as error:
-        where = f"{whole} cannot be written ({error.strerror})"
+    first = failed[0]
     last = (first.reason.strip().splitlines() or ["no reason"])[-1]
     print(f"refplay: no trial is complete, {len(failed)} of {len(trials)} failed; trial {first.number} of "
-          f"{first.study}: {last}; {where}; mend it, then: --retry-failed", file=sys.stderr)
+          f"{first.study}: {last}; the traceback is in {page}; mend it, then: --retry-failed", file=sys.stderr)
     return 1
 
 

@@ -49,6 +49,8 @@ def load_plan(path: str | Path) -> Plan:
         text = Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"there is no plan {path}; give the path of a TOML file") from None
+    except IsADirectoryError:
+        raise InputError(f"plan {path} is a folder; give the path of a TOML file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"plan {path} cannot be read as a text file: {error}") from None
     try:

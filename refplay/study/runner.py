@@ -85,7 +85,8 @@ def run(plan: Plan, objective: Objective | None = None, *, store: str | Path = "
     if path.exists() and (finished := _look(path, plan, reference, resume, retry_failed)):
         return finished
     _check_place(path)  # before minutes go into preparing
-    search_path = (str(Path.cwd()), *([str(Path(folder).absolute())] if folder is not None else []))
+    folders = [Path.cwd(), *([Path(folder).absolute()] if folder is not None else [])]
+    search_path = tuple(dict.fromkeys(map(str, folders)))  # often they are one
     with Pool(executor, workers) as pool:
         pool.check(to_send, search_path, plan)
         with _store(path) as opened:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("study", "goal", "configuration", "notes", "trials", "complete", "infeasible", "failed", "unfinished",
            "metric", "best", "best_trial", "best_step", "best_params", "reruns", "rerun_mean", "rerun_sd",
-           "reproduce", "revision", "uncommitted_changes", "refplay", "created")
+           "launch", "decision", "reproduce", "revision", "uncommitted_changes", "refplay", "created")
 
 
 def write_csv(store: Store, path: Path, metric: str | None = None) -> None:
@@ -52,7 +52,8 @@ def write_csv(store: Store, path: Path, metric: str | None = None) -> None:
             _write(path.with_name(changes), info.changes)
         for study in round_.studies:
             writer.writerow([study.name, info.goal, f"{stem}.toml", round_.plan.notes,
-                             *_results(study, metric or round_.plan.metric), *_origin(info, changes)])
+                             *_results(study, metric or round_.plan.metric), *_launch(store, study),
+                             *_origin(info, changes)])
     _write(path, table.getvalue())
 
 
@@ -67,6 +68,13 @@ def _results(study: Study, metric: str) -> list[object]:
              and (at := trial.best(metric))]
     spread = [len(again), mean(again) if again else "", stdev(again) if len(again) > 1 else ""]
     return [len(study.trials), *counts, unfinished, metric, *found, *spread]
+
+
+def _launch(store: Store, study: Study) -> list[str]:
+    """Return what became of the configuration of `study` that was last considered, and the decision in words."""
+    considered = [launch for launch in store.launches() if launch.study == study.name][-1:]
+    return [text for launch in considered for text in (f"trial {launch.number} " + (
+        "adopted" if launch.adopted else "not adopted"), launch.decision)] or ["", ""]
 
 
 def _origin(info: RoundInfo, changes: str) -> list[str]:

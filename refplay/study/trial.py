@@ -134,7 +134,8 @@ class Trial:
         Parameters
         ----------
         step : int
-            0 or more, larger than at the last report of the same metric.
+            0 or more, larger than at the last report of the same metric. It may pass `steps`: a warmup that is
+            prepended to the schedule lengthens training.
         **metrics : float
             Anything that ``float()`` takes: a number, a NumPy or PyTorch scalar. The plan's metric must be among the
             names at least once; "train_loss", "valid_error" and "gradient_norm" are what analysis and plots look for.
@@ -251,9 +252,11 @@ def _attempt(call: Callable[[Trial], object], trial: Trial, metric: str) -> tupl
         return State.INFEASIBLE, trial.diverged  # the objective caught our exception
     curves = trial.curves()
     if metric not in curves:
-        instead = did_you_mean(metric, curves) if curves else " or anything else"
-        return State.FAILED, (f"the objective never reported {metric!r}, the plan's metric{instead}: "
-                              f"call trial.report(step, {metric}=...)")
+        if not curves:
+            return State.FAILED, (f"the objective never reported {metric!r}, the plan's metric or anything else: call "
+                                  f"trial.report(step, {metric}=...)")
+        return State.FAILED, (f"the objective never reported {metric!r}, the plan's metric, but "
+                              f"{', '.join(map(repr, curves))}: report it, or plan with metric = one of those")
     if not any(map(math.isfinite, curves[metric][1])):
         return State.INFEASIBLE, f"{metric} was never finite"
     return State.COMPLETE, ""

@@ -144,6 +144,23 @@ def test_round_exists_already(folder: Path, capsys: pytest.CaptureFixture[str]) 
     assert main(["run", plan_file(folder, PLAN), "--resume"]) == 0
 
 
+def test_a_folder_is_no_plan(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "plans").mkdir()
+    assert "plan plans is a folder" in refused(capsys, "run", "plans")
+
+
+def test_one_folder_is_named_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = refused(capsys, "run", plan_file(folder, PLAN.replace('"classifier"', '"nowhere:train"')))
+    assert line.count(str(folder)) == 1
+
+
+def test_more_workers_than_cores(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "none.toml", "--workers", "5000"]) == 2
+    assert "--workers 5000 is more than" in capsys.readouterr().err
+    assert main(["run", "none.toml", "--workers", "1"]) == 2
+    assert "--workers" not in capsys.readouterr().err
+
+
 def test_missing_store_and_round(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "none.db" in refused(capsys, "report", "none.db")
     assert main(["run", plan_file(folder, PLAN)]) == 0

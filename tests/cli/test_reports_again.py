@@ -2,6 +2,7 @@
 
 import csv
 import ctypes
+import html
 import json
 import os
 import shutil
@@ -89,6 +90,8 @@ def test_the_spreadsheet_has_the_repetitions(folder: Path) -> None:
         assert row["reruns"] == "3"
         assert np.isclose(float(row["rerun_mean"]), np.mean(values), rtol=1e-12)
         assert np.isclose(float(row["rerun_sd"]), np.std(values, ddof=1), rtol=1e-9)
+        assert (row["launch"] != "") == (study.scientific["level"] == 0.25)  # the best one was considered
+        assert (row["decision"] != "") == (row["launch"] != "")
         assert json.loads(row["best_params"])["level"] == study.scientific["level"]
 
 
@@ -176,8 +179,8 @@ def test_a_round_that_failed_says_so_and_goes_on_when_it_is_mended(tmp_path: Pat
         assert "\n" not in line
         assert "6 of 6 failed" in line
         assert "KeyError: 'lerning_rate'" in line
-        assert "levels.failed.txt" in line
-        assert 'stored_levels.py", line 2, in train' in (tmp_path / "levels.failed.txt").read_text()
+        assert "the traceback is in levels.html" in line
+        assert 'stored_levels.py", line 2, in train' in html.unescape((tmp_path / "levels.html").read_text("utf-8"))
     write(tmp_path, TRAIN)
     done = refplay(tmp_path, "run", "plan.toml", "--workers", "1", "--retry-failed")
     assert (done.returncode, done.stderr) == (0, "")
