@@ -206,6 +206,8 @@ def _at(name: str, index: Mapping[str, int]) -> str:
 
 
 def _value(equation: Equation, values: Mapping[str, Any], index: Mapping[str, int]) -> Any:
+    if not equation.branches[0].conditions:
+        return _evaluate(equation, equation.branches[0].value, values, index)
     holding = []
     for value, conditions in equation.branches:
         names = {symbol.name for part in (value, *conditions) for symbol in part.free_symbols}

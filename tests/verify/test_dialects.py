@@ -1,9 +1,6 @@
 """The playbook's dialect is what the kernels compute; a package's dialect is what the package computes."""
 
-import os
 from itertools import combinations
-
-os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import jax
 import keras

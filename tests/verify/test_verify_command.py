@@ -69,11 +69,15 @@ def test_as_it_is_typed():
     assert "term           momentum schedule" in done.stdout
 
 
-def test_keras_on_another_backend():
+@pytest.mark.parametrize("backend", ["torch", ""])
+def test_keras_runs_on_the_backend_that_is_set_or_one_that_is_there(backend):
+    environment = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
+    if backend:
+        environment["KERAS_BACKEND"] = backend
     done = subprocess.run([sys.executable, "-m", "refplay", "verify", "keras.optimizers.Nadam", "--dialect", "keras"],
-                          capture_output=True, text=True, check=False, env={**os.environ, "KERAS_BACKEND": "torch"})
+                          capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"keras \S+ on torch\) is nadam in the dialect of keras", done.stdout)
+    assert re.search(rf"keras \S+ on {backend or 'jax'}\) is nadam in the dialect of keras", done.stdout)
 
 
 SGD = """
