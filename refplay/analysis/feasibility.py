@@ -217,6 +217,6 @@ def _failed(study: Study) -> list[Finding]:
                     f"frequent error ({times} of {len(failed)}): {error}" + (f" (at {place})" if place else ""),
                     {"failed": len(failed), "trials": len(study.trials), "error": error, "place": place,
                      "numbers": [t.number for t in failed]},
-                    "Read the traceback (in the HTML report, under the results), mend the objective, and run the plan "
-                    "under another name (failed trials stay as they are); only then judge how well the space was "
-                    "sampled.", SECTION)]
+                    "Read the traceback (in the HTML report, under the results), mend the objective, and begin the "
+                    "failed trials again (`--retry-failed`, in Python `retry_failed=True`), or all under another "
+                    "name if the bug touched results too; only then judge how well the space was sampled.", SECTION)]

@@ -115,4 +115,4 @@ def test_failed_trials_are_bugs_and_do_not_count_as_infeasible(make_study, make_
     assert "KeyError: 'learning_rat'" in failed.seen
     assert failed.seen.endswith("(at train.py, line 3, in f)")
     assert failed.seen.startswith("2 of 8 trials failed")
-    assert "under another name" in failed.action  # a run that goes on leaves them as they are
+    assert "--retry-failed" in failed.action  # a run that goes on without it leaves them as they are
