@@ -2,6 +2,8 @@
 
 What is computed from scalars alone is computed here in double precision and rounded once, in the kernel, to the dtype
 of the vectors. "contract" allows fused multiply-add: one rounding instead of two, in every element alike.
+The adaptive rules sum their moments in double and round them once: in float32 all the way, a step of Adam was off by
+4.3 ulp of its update where tests allow 4. That costs a third of its speed in cache; root and quotient stay float32.
 """
 
 import numpy as np
@@ -72,11 +74,11 @@ def _rmsprop(
     epsilon: float,
 ) -> None:  # fmt: skip
     real = theta.dtype.type
-    lr, gamma, rho, one_minus_rho, epsilon = real(lr), real(gamma), real(rho), real(one_minus_rho), real(epsilon)
+    rate = real(lr)
     for i in range(theta.size):
-        gi = g[i]
+        gi = np.float64(g[i])
         vi = rho * v[i] + one_minus_rho * (gi * gi)
-        mi = gamma * m[i] + lr / np.sqrt(vi + epsilon) * gi
+        mi = real(gamma * m[i] + np.float64(rate / np.sqrt(real(vi + epsilon))) * gi)
         v[i] = vi
         m[i] = mi
         theta[i] -= mi
@@ -102,13 +104,10 @@ def _adam(
 ) -> None:  # fmt: skip
     real = theta.dtype.type
     step, epsilon = real(step), real(epsilon)
-    beta1, one_minus_beta1, beta2, one_minus_beta2 = (
-        real(beta1), real(one_minus_beta1), real(beta2), real(one_minus_beta2)
-    )  # fmt: skip
     for i in range(theta.size):
-        gi = g[i]
-        mi = beta1 * m[i] + one_minus_beta1 * gi
-        vi = beta2 * v[i] + one_minus_beta2 * (gi * gi)
+        gi = np.float64(g[i])
+        mi = real(beta1 * m[i] + one_minus_beta1 * gi)
+        vi = real(beta2 * v[i] + one_minus_beta2 * (gi * gi))
         m[i] = mi
         v[i] = vi
         theta[i] -= step * (mi / (np.sqrt(vi) + epsilon))
@@ -131,13 +130,10 @@ def _nadam(
 ) -> None:  # fmt: skip
     real = theta.dtype.type
     step, epsilon = real(step), real(epsilon)
-    beta1, one_minus_beta1, beta2, one_minus_beta2 = (
-        real(beta1), real(one_minus_beta1), real(beta2), real(one_minus_beta2)
-    )  # fmt: skip
     for i in range(theta.size):
-        gi = g[i]
+        gi = np.float64(g[i])
         mi = beta1 * m[i] + one_minus_beta1 * gi
-        vi = beta2 * v[i] + one_minus_beta2 * (gi * gi)
+        vi = real(beta2 * v[i] + one_minus_beta2 * (gi * gi))
         m[i] = mi
         v[i] = vi
-        theta[i] -= step * ((beta1 * mi + one_minus_beta1 * gi) / (np.sqrt(vi) + epsilon))
+        theta[i] -= step * (real(beta1 * mi + one_minus_beta1 * gi) / (np.sqrt(vi) + epsilon))

@@ -135,8 +135,8 @@ def allowed(equations: Equations, trace: Trace, truth: dict[str, list] | None) -
     """Return the largest error that a step may have, [steps, P] by name.
 
     float64: 1e-13 of the sum of absolute terms (`refplay.verify.rounding`). float32: 4 ulp of that for the state; and
-    for theta 4 ulp of that of its update, and the half ulp of theta itself that the subtraction costs even if the
-    update is exact.
+    for theta 4 ulp of that of its update, and, unless it starts from zero, the half ulp of theta itself that the
+    subtraction costs even if the update is exact.
     """
     t, lr = np.arange(len(trace.lr))[:, None], np.array(trace.lr)[:, None]
     state = {name: trace.before[name] for name in equations.state}
@@ -145,7 +145,8 @@ def allowed(equations: Equations, trace: Trace, truth: dict[str, list] | None) -
         return {name: 1e-13 * values for name, values in size.items()}
     update = size["theta"] - np.abs(trace.before["theta"].astype(np.float64))
     limits = {name: 4 * ulp(values, trace.dtype) for name, values in size.items()}
-    return limits | {"theta": 4 * ulp(update, trace.dtype) + ulp(truth["theta"], trace.dtype) / 2}
+    subtraction = np.where(trace.before["theta"] != 0, ulp(truth["theta"], trace.dtype) / 2, 0.0)
+    return limits | {"theta": 4 * ulp(update, trace.dtype) + subtraction}
 
 
 @pytest.fixture(scope="session")
