@@ -6,7 +6,8 @@ B, N, G and n may be 0, every other size is at least 1.
 
 Arrays are float32 or float64, C-contiguous, owned by the caller; all float arrays of one call share one dtype; what
 stands behind the arrow `->` is written. An output may not overlap its inputs unless the line says so. What is computed
-from scalars alone (1 - beta2, the bias correction) is computed in double and rounded once to the dtype of the arrays.
+from scalars alone (1 - beta2, the bias correction) is computed in double and rounded at most once, to the
+dtype of the arrays, before it meets them.
 
 A bad argument is a TypeError (not an array of this backend, wrong dtype, not a number) or a ValueError (wrong shape,
 not contiguous, not writable, out of range) that names it, before anything is written. NaN and infinities in arrays are

@@ -1,7 +1,7 @@
 """The six update rules, each one pass that reads and writes every vector once.
 
-What is computed from scalars alone is computed here in double precision and rounded once, in the kernel, to the dtype
-of the vectors. "contract" allows fused multiply-add: one rounding instead of two, in every element alike.
+What is computed from scalars alone is computed here in double precision and rounded at most once, in the kernel, to the
+dtype of the vectors. "contract" allows fused multiply-add: one rounding instead of two, in every element alike.
 The adaptive rules sum their moments in double and round them once: in float32 all the way, a step of Adam was off by
 4.3 ulp of its update where tests allow 4. That costs a third of its speed in cache; root and quotient stay float32.
 """
