@@ -5,6 +5,7 @@ from refplay.train.divergence import Diverged, check_divergence, check_recovery
 from refplay.train.evaluation import Evaluation, evaluate
 from refplay.train.loop import Report, Result, fit, load_weights
 from refplay.train.progress import Curve
+from refplay.train.step import Step, make_step
 from refplay.train.training import Training
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Evaluation",
     "Report",
     "Result",
+    "Step",
     "Training",
     "best_checkpoint",
     "check_divergence",
@@ -23,5 +25,6 @@ __all__ = [
     "latest_checkpoint",
     "list_checkpoints",
     "load_weights",
+    "make_step",
     "read_checkpoint",
 ]

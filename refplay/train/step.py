@@ -1,0 +1,61 @@
+"""One training step as one function: forward pass, loss, backward pass, update."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from refplay.kernels import Array
+from refplay.nn import Network
+from refplay.optim import RULES
+
+Step = Callable[[Array, Array, float], float]
+
+
+def make_step(
+    network: Network,
+    rule: str,
+    batch_size: int,
+    *,
+    hyperparameters: Mapping[str, float] | None = None,
+    smoothing: float = 0.0,
+    seed: int = 0,
+) -> Step:
+    """Return a function `step(x, labels, rate) -> loss` that trains `network` by one batch each time it is called.
+
+    It minimizes the mean loss of the batch, neither measures nor clips the norm of the gradient, and need not leave a
+    gradient behind: what it does is what a loop of PyTorch or JAX does, and what throughput is measured of. The state
+    of the rule and the step count are its own. `refplay.train.fit` is the loop that also watches, clips and decays.
+
+    Parameters
+    ----------
+    network : Network
+    rule : str
+        A name of `refplay.optim.RULES`.
+    batch_size : int, 1 or more
+        Examples of every batch, B.
+    hyperparameters : mapping of str to float
+        Of the rule, without the learning rate; what is missing has the rule's default.
+    smoothing : float
+        Label smoothing, 0 <= smoothing < 1.
+    seed : int
+        Of the dropout masks.
+
+    Of the function returned: x is float[B, ...] of the network's dtype, labels int64[B], rate the learning rate.
+    """
+    k = network.kernels
+    update = RULES[rule].update
+    chosen = {**RULES[rule].hyperparameters, **(hyperparameters or {})}
+    weights = k.asarray(np.full(batch_size, 1.0 / batch_size, network.dtype))
+    state = RULES[rule].init(network.theta, k)
+    count = 0
+
+    def step(x: Array, labels: Array, rate: float) -> float:
+        nonlocal state, count
+        loss = network.loss_and_gradient(x, labels, weights, smoothing=smoothing, seed=seed, step=count)
+        state = update(network.theta, network.gradient, state, lr=rate, **chosen, kernels=k)
+        count += 1
+        return loss
+
+    return step
