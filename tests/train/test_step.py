@@ -8,7 +8,7 @@ from refplay.nn import Network, mlp
 from refplay.train import make_step
 
 
-def test_steps_of_adam_on_an_mlp_follow_pytorch():
+def test_steps_with_momentum_on_an_mlp_follow_pytorch():
     network = Network(mlp((7,), 3, depth=2, width=5), load("numpy"), seed=3, dtype="float64")
     peer = torch.nn.Sequential(torch.nn.Linear(7, 5), torch.nn.ReLU(), torch.nn.Linear(5, 5), torch.nn.ReLU(),
                                torch.nn.Linear(5, 3)).double()
@@ -18,9 +18,8 @@ def test_steps_of_adam_on_an_mlp_follow_pytorch():
         for name, layer in layers.items():
             layer.weight.copy_(torch.tensor(ours[f"{name}.w"].T))
             layer.bias.copy_(torch.tensor(ours[f"{name}.b"]))
-    optimizer = torch.optim.Adam(peer.parameters(), lr=0.02, betas=(0.8, 0.95), eps=1e-12)
-    step = make_step(network, "adam", 6, hyperparameters={"beta1": 0.8, "beta2": 0.95, "epsilon": 1e-12},
-                     smoothing=0.1)
+    optimizer = torch.optim.SGD(peer.parameters(), lr=0.2, momentum=0.8)
+    step = make_step(network, "momentum", 6, hyperparameters={"momentum": 0.8}, smoothing=0.1)
 
     rng = np.random.default_rng(0)
     for _ in range(5):
@@ -29,7 +28,7 @@ def test_steps_of_adam_on_an_mlp_follow_pytorch():
         optimizer.zero_grad()
         expected.backward()
         optimizer.step()
-        np.testing.assert_allclose(step(x, labels, 0.02), expected.item(), rtol=1e-12)
+        np.testing.assert_allclose(step(x, labels, 0.2), expected.item(), rtol=1e-12)
     for name, layer in layers.items():
         np.testing.assert_allclose(ours[f"{name}.w"].T, layer.weight.detach().numpy(), rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(ours[f"{name}.b"], layer.bias.detach().numpy(), rtol=1e-9, atol=1e-12)
