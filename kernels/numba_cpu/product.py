@@ -1,0 +1,141 @@
+"""Matrix products c = a b + start over the threads: panels of columns times groups of row tiles.
+
+A task multiplies some row tiles of `a` by one panel of `b`, a few vectors wide. Where many row tiles use a panel it is
+first copied (packed) to the task's scratch, so that its rows lie side by side: read in place, rows that are a power of
+two apart fall into the same few places of the cache and push each other out. A long sum is cut into pieces of K_BLOCK
+terms for the same reason; the tile goes on from what it stored. The order of additions depends on the shapes alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from . import simd
+from .program import Call, as_float, blocks, call, kernel, word
+from .simd import BYTES, LANES, REGISTERS, Emitter, Value, emit
+from .tile import call_tile, tile
+
+K_BLOCK = 512
+_ZEROS = np.zeros(8 * LANES, np.float32)
+IN_PLACE, ROWS, COLUMNS = range(3)  # how a task reads b: as it lies, packed, or packed from its transpose
+
+
+def shape_of_tile(m: int, n: int) -> tuple[int, int]:
+    """Return the rows and vectors of the tile for a product with m rows and n columns.
+
+    As square as the registers allow, because that takes the fewest loads: 6 x 4 of AVX-512's 32 registers, 6 x 2 of 16;
+    but flat for few rows and high for few columns.
+    """
+    wide = -(-n // LANES)
+    if REGISTERS == 16:
+        vectors = min(wide, 8 if m == 1 else 4 if m <= 3 else 2)
+        return blocks(m, {1: 8, 2: 6, 4: 3, 8: 1}.get(vectors, 3))[1], vectors
+    vectors = min(wide, 8 if m <= 3 else 4 if m <= 6 or m > 14 else 2)
+    return blocks(m, {1: 14, 2: 12, 3: 8, 4: 6}.get(vectors, 3))[1], vectors
+
+
+def product(
+    a: Any, row: int, step: int, b: Any, b_row: int, c: Any, m: int, n: int, k: int, *, start: Any = None,
+    floor: float = -np.inf, transposed: bool = False,
+) -> Call:  # fmt: skip
+    """Return the instruction c[m, n] = max(floor, a b + start), start a vector of n values or nothing.
+
+    `row` and `step` are the bytes from a[i, k] to a[i + 1, k] and to a[i, k + 1]; `b_row` those of a row of b [k, n], or
+    of b [n, k] with `transposed`. c is contiguous. Of m, n, k none is 0.
+    """
+    rows, vectors = shape_of_tile(m, n)
+    columns = vectors * LANES
+    panels, row_tiles = -(-n // columns), -(-m // rows)
+    # At least 8 tasks where there is work for them, so that threads end at about the same time.
+    groups = min(row_tiles, max(-(-m // 256), -(-8 // panels) if m * n * k > 2**18 else 1))
+    groups, tiles_a_task = blocks(row_tiles, -(-row_tiles // groups))
+    how = COLUMNS if transposed else ROWS if tiles_a_task > 2 and n > columns else IN_PLACE
+    k_block = k if how == IN_PLACE else min(k, K_BLOCK)
+    last_rows, last_columns = m - rows * (row_tiles - 1), n - columns * (panels - 1)
+    last_vectors = -(-last_columns // LANES)
+    full = panels > 1 or last_columns == columns
+    tiles = [tile(r, v, masked).address if wanted else 0
+             for v, masked, wanted in ((vectors, False, full), (last_vectors, True, last_columns < columns))
+             for r in (rows, last_rows)]
+    return call(
+        _product, groups * panels, a, row, step, b, b_row, c, 4 * n, _ZEROS if start is None else start,
+        0 if start is None else 4, m, n, k, panels, tiles_a_task, rows, vectors, k_block, how, float(floor), *tiles,
+        scratch=0 if how == IN_PLACE else (k_block + LANES) * (columns + tiles_a_task * rows + LANES + LANES) * 4,
+    )  # fmt: skip
+
+
+@kernel
+def _product(a, task, scratch):
+    left, row, step, b, b_row, c, c_row = a[0], a[1], a[2], a[3], a[4], a[5], a[6]
+    start, start_step, m, n, k, panels, tiles_a_task = a[7], a[8], a[9], a[10], a[11], a[12], a[13]
+    rows, vectors, k_block, how, floor = a[14], a[15], a[16], a[17], as_float(a[18])
+    group, panel = task // panels, task % panels
+    column = panel * vectors * LANES
+    columns = min(vectors * LANES, n - column)
+    tiles = 19 if columns == vectors * LANES else 21
+    first, last = group * tiles_a_task * rows, min(m, (group + 1) * tiles_a_task * rows)
+    left_pack, left_row = scratch + (k_block + LANES) * vectors * BYTES, 4 * (last - first) + BYTES
+    for k0 in range(0, k, k_block):
+        terms = min(k_block, k - k0)
+        if how == ROWS:
+            pack_rows(b + k0 * b_row + 4 * column, b_row, terms, columns, scratch, vectors * BYTES)
+            panel_at, panel_row = scratch, vectors * BYTES
+        elif how == COLUMNS:
+            pack_columns(b + column * b_row + 4 * k0, b_row, terms, columns, vectors, scratch)
+            panel_at, panel_row = scratch, vectors * BYTES
+        else:
+            panel_at, panel_row = b + 4 * column, b_row
+        if how == ROWS and row == 4:
+            pack_rows(left + first * row + k0 * step, step, terms, last - first, left_pack, left_row)
+            left_at, left_step = left_pack - first * row, left_row
+        else:
+            left_at, left_step = left + k0 * step, step
+        least = floor if k0 + terms == k else -np.inf
+        for i in range(first, last, rows):
+            at = c + i * c_row + 4 * column
+            if k0:
+                begin, begin_row = at, c_row
+            else:
+                begin, begin_row = start + start_step * column, 0
+            call_tile(a[tiles + (1 if i + rows > m else 0)], left_at + i * row, row, left_step, 0, panel_at, panel_row,
+                      at, c_row, begin, begin_row, 1, terms, columns, least)
+
+
+@njit(cache=True, nogil=True)
+def pack_rows(b: int, b_row: int, terms: int, columns: int, packed: int, packed_row: int) -> None:
+    """packed[k, j] = b[k, j]; zero from the last column to the next full vector."""
+    _copy_rows(b, b_row, terms, (columns - 1) // LANES, columns, packed, packed_row)
+
+
+@njit(cache=True, nogil=True)
+def pack_columns(b: int, b_row: int, terms: int, columns: int, vectors: int, packed: int) -> None:
+    """packed[k, j] = b[j, k]: blocks of LANES x LANES transposed in registers, zero past the last column."""
+    for j in range(vectors):
+        for k in range(0, terms, LANES):
+            _transpose_block(b + LANES * j * b_row + 4 * k, b_row, columns - LANES * j, terms - k,
+                             packed + k * (vectors * BYTES) + BYTES * j, vectors * BYTES)
+
+
+@emit
+def _copy_rows(
+    e: Emitter, b: Value, b_row: Value, count: Value, full: Value, columns: Value, to: Value, to_row: Value
+) -> None:
+    rest = e.first(columns - full * LANES)
+
+    def copy_row(k: Value) -> None:
+        line, to_line = b + k * b_row, to + k * to_row
+        e.loop(full, [], lambda j: e.store(e.load(line + j * BYTES), to_line + j * BYTES))
+        e.store(e.load(line + full * BYTES, rest), to_line + full * BYTES)
+
+    e.loop(count, [], copy_row)
+
+
+@emit
+def _transpose_block(e: Emitter, b: Value, b_row: Value, rows: Value, columns: Value, to: Value, to_row: Value) -> None:
+    inside = e.first(columns)
+    lines = [e.load(b + b_row * i, inside & e.all_if(rows > i)) for i in range(LANES)]
+    for k, line in enumerate(e.transpose(lines)):
+        e.store(line, to + to_row * k)

@@ -1,0 +1,116 @@
+"""Kernels as addresses, and programs as tables of them: how work gets from Python to the threads.
+
+A kernel is a Python function `(a, task, scratch)`: `a[0]`, `a[1]`, ... are its arguments (int64: addresses in bytes,
+sizes; a float64 through `as_float`), `task` is the number of the part of the work to do, `scratch` the address of
+memory of its own. It is compiled at its first use, once for all shapes, and kept on disk.
+
+    @kernel
+    def copy_rows(a, task, scratch):
+        x, y, bytes_a_row = a[0], a[1], a[2]
+        ...
+
+    launch(call(copy_rows, rows, x, y, bytes_a_row))         # now
+    program = Program([call(...), call(...)]); program.run()     # as often as you like, without any Python in between
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import cfunc, types
+from numba.extending import intrinsic
+
+from ..contract import Array
+from . import threads
+
+_SIGNATURE = types.void(types.CPointer(types.int64), types.int64, types.int64)
+
+
+class Kernel:
+    """A compiled function of tasks."""
+
+    def __init__(self, function: Callable[..., None]) -> None:
+        self.function, self.__doc__, self.name = function, function.__doc__, function.__name__
+
+    @cached_property
+    def address(self) -> int:
+        self._compiled = cfunc(_SIGNATURE, cache=True, error_model="numpy")(self.function)
+        return int(self._compiled.address)
+
+
+def kernel(function: Callable[..., None]) -> Kernel:
+    """Make a kernel of `function(a, task, scratch)`."""
+    return Kernel(function)
+
+
+class Call(NamedTuple):
+    """One instruction: a kernel, its number of tasks, its arguments, the bytes of scratch that a task needs."""
+
+    kernel: Kernel
+    tasks: int
+    arguments: tuple[Any, ...]
+    scratch: int = 0
+
+
+def call(kernel: Kernel, tasks: int, *arguments: Any, scratch: int = 0) -> Call:
+    """Return an instruction; an argument is an array (its address is taken), an int or a float."""
+    return Call(kernel, tasks, arguments, scratch)
+
+
+class Program:
+    """Instructions to run one after the other; it holds on to the arrays that they work on."""
+
+    def __init__(self, calls: Sequence[Call]) -> None:
+        self.calls = [c for c in calls if c.tasks]
+        self.code = np.zeros((max(1, len(self.calls)), threads.WORDS), np.int64)
+        self.scratch = max((c.scratch for c in self.calls), default=0)
+        for row, c in zip(self.code, self.calls, strict=False):
+            if c.tasks > threads.MOST_TASKS or len(c.arguments) > threads.WORDS - 2:
+                raise ValueError(f"{c.kernel.name}: {c.tasks} tasks, {len(c.arguments)} arguments; too many")
+            row[: 2 + len(c.arguments)] = [c.kernel.address, c.tasks, *map(word, c.arguments)]
+        self._where = self.code.ctypes.data
+
+    def run(self) -> None:
+        threads.run(self._where, len(self.calls), self.scratch)
+
+
+def launch(*calls: Call) -> None:
+    """Run instructions once."""
+    Program(calls).run()
+
+
+def word(argument: Any) -> int:
+    """Return an argument as the int64 that a kernel finds."""
+    if isinstance(argument, np.ndarray):
+        return int(argument.__array_interface__["data"][0])
+    if isinstance(argument, float):
+        return int(struct.unpack("q", struct.pack("d", argument))[0])
+    return int(argument)
+
+
+@intrinsic
+def as_float(typing_context: Any, a: Any) -> Any:
+    """Return the float64 whose bits an int64 holds."""
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.DoubleType())
+
+    return types.float64(types.int64), generate
+
+
+def blocks(size: int, most: int) -> tuple[int, int]:
+    """Return into how many blocks of at most `most` to cut `size`, and the size of all but the last.
+
+    >>> blocks(100, 32)
+    (4, 25)
+    """
+    count = max(1, -(-size // most))
+    each = max(1, -(-size // count))
+    return -(-size // each), each
+
+
+Arrays = Sequence[Array]
