@@ -1,10 +1,23 @@
-"""Dense layers: matrix products by BLAS (`np.dot` in Numba is SciPy's OpenBLAS), the bias in the loop that follows."""
+"""Dense layers: the matrix product and its two gradients, on the register tile of `tile.py`.
+
+    y = x w + b         rows of y: examples     terms: inputs        b starts the sum, ReLU may end it
+    dx = dy w^T         rows of dx: examples    terms: outputs       w is read transposed
+    dw = x^T dy         rows of dw: inputs      terms: examples      x is read transposed
+
+In float64 the plain kernels at the end of this file do the same with BLAS; they are also what the tests hold the fast
+ones to.
+"""
 
 import numpy as np
 from numba import njit
 
 from .. import check
 from ..contract import Array
+from .product import product
+from .program import Call, call, kernel, launch
+from .simd import LANES, Emitter, Value, emit
+
+SUM_ROWS = 128  # a sum of sums rounds less than one long sum
 
 
 def dense_forward(x: Array, w: Array, b: Array, y: Array) -> None:
@@ -16,15 +29,16 @@ def dense_forward(x: Array, w: Array, b: Array, y: Array) -> None:
     y : array of shape [B, O], written
     """
     check.dense_forward(x, w, b, y)
-    _forward(x, w, b, y)
+    if x.dtype == np.float32:
+        launch(*dense_forward_calls(x, w, b, y))
+    else:
+        _forward(x, w, b, y)
 
 
-@njit(cache=True, nogil=True)
-def _forward(x: Array, w: Array, b: Array, y: Array) -> None:
-    np.dot(x, w, y)
-    for i in range(y.shape[0]):
-        for o in range(y.shape[1]):
-            y[i, o] += b[o]
+def dense_forward_calls(x: Array, w: Array, b: Array, y: Array, floor: float = -np.inf) -> list[Call]:
+    """Return the instructions of y = max(floor, x w + b); floor = 0 is a ReLU."""
+    (B, I), O = x.shape, w.shape[1]
+    return [product(x, 4 * I, 4, w, 4 * O, y, B, O, I, start=b, floor=floor)] if B else []
 
 
 def dense_backward(x: Array, w: Array, dy: Array, dx: Array | None, dw: Array, db: Array) -> None:
@@ -37,8 +51,73 @@ def dense_backward(x: Array, w: Array, dy: Array, dx: Array | None, dw: Array, d
     dw, db : array of shape [I, O], [O], written
     """
     check.dense_backward(x, w, dy, dx, dw, db)
-    # Without a dx any array of its type does: the same compiled kernel then serves both cases.
-    _backward(x, w, dy, x if dx is None else dx, dw, db, dx is not None)
+    if x.dtype == np.float32:
+        launch(*dense_backward_calls(x, w, dy, dx, dw, db))
+    else:
+        # Without a dx any array of its type does: the same compiled kernel then serves both cases.
+        _backward(x, w, dy, x if dx is None else dx, dw, db, dx is not None)
+
+
+def dense_backward_calls(x: Array, w: Array, dy: Array, dx: Array | None, dw: Array, db: Array) -> list[Call]:
+    """Return the instructions of dx = dy w^T, dw = x^T dy, db = sum of dy."""
+    (B, I), O = x.shape, w.shape[1]
+    if not B:
+        dw[...], db[...] = 0, 0
+        return []
+    return [
+        *([] if dx is None else dense_input_gradient_calls(w, dy, dx)),
+        product(x, 4, 4 * I, dy, 4 * O, dw, I, O, B),
+        column_sums(dy, db),
+    ]
+
+
+def dense_input_gradient_calls(w: Array, dy: Array, dx: Array) -> list[Call]:
+    """Return the instructions of dx = dy w^T."""
+    (B, O), I = dy.shape, w.shape[0]
+    return [product(dy, 4 * O, 4, w, 4 * O, dx, B, I, O, transposed=True)]
+
+
+def column_sums(x: Array, total: Array) -> Call:
+    """Return the instruction total[C] = sum over the rows of x[M, C], both float32."""
+    M, C = x.shape
+    return call(_column_sums, -(-C // LANES), x, total, M, C)
+
+
+@kernel
+def _column_sums(a, task, scratch):
+    x, total, rows, columns = a[0], a[1], a[2], a[3]
+    at = task * LANES
+    _sum_columns(x + 4 * at, 4 * columns, rows // SUM_ROWS, rows % SUM_ROWS, columns - at, total + 4 * at)
+
+
+@emit
+def _sum_columns(
+    e: Emitter, x: Value, x_row: Value, blocks: Value, rest: Value, columns: Value, total: Value
+) -> None:
+    inside = e.first(columns)
+
+    def add_rows(count: Value | int, x: Value) -> list[Value]:
+        """Return the address after `count` rows, and their sum."""
+        return e.loop(count, [x, e.vector(0.0)], lambda _, x, one: [x + x_row, one + e.load(x, inside)])
+
+    def add_block(_: Value, x: Value, sums: Value) -> list[Value]:
+        x, block = add_rows(SUM_ROWS, x)
+        return [x, sums + block]
+
+    x, sums = e.loop(blocks, [x, e.vector(0.0)], add_block)
+    _, last = add_rows(rest, x)
+    e.store(sums + last, total, inside)
+
+
+# The plain form.
+
+
+@njit(cache=True, nogil=True)
+def _forward(x: Array, w: Array, b: Array, y: Array) -> None:
+    np.dot(x, w, y)
+    for i in range(y.shape[0]):
+        for o in range(y.shape[1]):
+            y[i, o] += b[o]
 
 
 @njit(cache=True, nogil=True)

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from . import simd
-from .program import Call, as_float, blocks, call, kernel, word
+from .program import Call, as_float, blocks, call, kernel
 from .simd import BYTES, LANES, REGISTERS, Emitter, Value, emit
 from .tile import call_tile, tile
 
 K_BLOCK = 512
+FEW_ROWS = 8  # up to here a transposed b is not packed: each row of it is used where it lies
 _ZEROS = np.zeros(8 * LANES, np.float32)
 IN_PLACE, ROWS, COLUMNS = range(3)  # how a task reads b: as it lies, packed, or packed from its transpose
 
@@ -46,6 +46,11 @@ def product(
     `row` and `step` are the bytes from a[i, k] to a[i + 1, k] and to a[i, k + 1]; `b_row` those of a row of b [k, n], or
     of b [n, k] with `transposed`. c is contiguous. Of m, n, k none is 0.
     """
+    if transposed and m <= FEW_ROWS and step == 4:
+        assert start is None and floor == -np.inf
+        many, each = blocks(n, max(LANES, 2**17 // (m * k) // LANES * LANES))
+        each = -(-each // LANES) * LANES
+        return call(_dots, -(-n // each), a, row, b, b_row, c, m, n, k, each)
     rows, vectors = shape_of_tile(m, n)
     columns = vectors * LANES
     panels, row_tiles = -(-n // columns), -(-m // rows)
@@ -102,6 +107,41 @@ def _product(a, task, scratch):
                 begin, begin_row = start + start_step * column, 0
             call_tile(a[tiles + (1 if i + rows > m else 0)], left_at + i * row, row, left_step, 0, panel_at, panel_row,
                       at, c_row, begin, begin_row, 1, terms, columns, least)
+
+
+@kernel
+def _dots(a, task, scratch):
+    """c[i, j] = sum over k of a[i, k] b[j, k], for `each` rows j of b; pieces of 16 rows by 256 values stay in cache."""
+    left, row, b, b_row, c, m, n, k, each = a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8]
+    for j in range(task * each, min(n, (task + 1) * each), LANES):
+        for k0 in range(0, k, K_BLOCK // 2):
+            terms = min(K_BLOCK // 2, k - k0)
+            for i in range(m):
+                at, line = c + 4 * (i * n + j), left + i * row + 4 * k0
+                if j + LANES <= n:
+                    _dot_rows(0, line, b + j * b_row + 4 * k0, b_row, terms, LANES, at, k0)
+                else:
+                    _dot_rows(1, line, b + j * b_row + 4 * k0, b_row, terms, n - j, at, k0)
+
+
+@emit
+def _dot_rows(
+    e: Emitter, masked: int, a: Value, b: Value, b_row: Value, terms: Value, rows: Value, c: Value, k0: Value
+) -> None:
+    """LANES sums side by side, each a vector of partial sums along its row of b; added up across lanes at the end."""
+    lines = [b + b_row * (e.min(rows - 1, i) if masked else i) for i in range(LANES)]  # past the end: the last again
+    full = terms // LANES
+    rest = e.first(terms - full * LANES)
+
+    def add_products(at: Value, mask: Value | None, sums: list[Value]) -> list[Value]:
+        wide = e.load(a + at, mask)
+        return [e.fma(wide, e.load(line + at, mask), one) for line, one in zip(lines, sums, strict=True)]
+
+    sums = e.loop(full, [e.vector(0.0)] * LANES, lambda i, *sums: add_products(i * BYTES, None, list(sums)))
+    total = e.sum(add_products(full * BYTES, rest, sums))
+    inside = e.first(rows)
+    before = e.load(c, inside & e.all_if(k0 > 0))
+    e.store(total + before, c, inside)
 
 
 @njit(cache=True, nogil=True)

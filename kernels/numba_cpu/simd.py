@@ -208,6 +208,10 @@ class Emitter:
     def where(self, mask: Value, a: Value, b: Value) -> Value:
         return Value(self, self.b.select(mask.v, a.v, b.v))
 
+    def min(self, a: Value, b: int) -> Value:
+        """Return the smaller of an int64 and a constant."""
+        return self.where(a < b, a, self.whole(b))
+
     def first(self, count: Value) -> Value:
         """Return the mask of the first `count` lanes."""
         lane = ir.Constant(ir.VectorType(_I32, LANES), list(range(LANES)))
