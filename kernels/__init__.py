@@ -14,7 +14,7 @@ array([0.95, 2.05])
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from . import blas
 from .contract import CONTRACT, Array, Backend
@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # the type checker holds each backend against the contract
     _numpy: Backend = numpy_ref
     _numba: Backend = numba_cpu
 
-__all__ = ["CONTRACT", "Array", "Backend", "available", "load"]
+__all__ = ["CONTRACT", "Array", "Backend", "available", "load", "recorder"]
 
 _PACKAGES = {"numpy": "numpy_ref", "numba": "numba_cpu"}
 
@@ -49,6 +49,16 @@ def load(name: str) -> Backend:
     backend = import_module(f".{_PACKAGES[name]}", __name__)
     blas.one_thread()
     return cast(Backend, backend)
+
+
+def recorder(backend: Backend, dtype: str) -> Any:
+    """Return a new recorder of `backend`, which replays a whole step as one program; None where it has none.
+
+    It offers the functions of the contract and writes them down; see `refplay.kernels.numba_cpu.recorder`.
+    """
+    if backend.__name__ != f"{__name__}.numba_cpu" or dtype != "float32":  # type: ignore[attr-defined]
+        return None
+    return import_module(".numba_cpu.recorder", __name__).Recorder()
 
 
 def available() -> dict[str, str]:

@@ -257,11 +257,11 @@ def softmax_cross_entropy(
     z: Array, labels: Array, weights: Array, smoothing: float, loss: Array, dz: Array | None
 ) -> None:
     sizes = arrays(_LOSS, z, weights, loss, dz)
-    _labels("softmax_cross_entropy", labels, sizes["B"], sizes["C"])
+    class_labels("softmax_cross_entropy", labels, sizes["B"], sizes["C"])
     number("softmax_cross_entropy", "smoothing", smoothing, 0.0, 1.0)
 
 
-def _labels(kernel: str, labels: Any, examples: int, classes: int) -> None:
+def class_labels(kernel: str, labels: Any, examples: int, classes: int) -> None:
     if type(labels) is not np.ndarray:
         wrong(TypeError, kernel, "labels", "a numpy.ndarray", type_name(labels))
     if labels.dtype not in INTS:

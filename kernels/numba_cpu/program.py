@@ -25,7 +25,6 @@ from llvmlite import ir
 from numba import cfunc, types
 from numba.extending import intrinsic
 
-from ..contract import Array
 from . import threads
 
 _SIGNATURE = types.void(types.CPointer(types.int64), types.int64, types.int64)
@@ -102,6 +101,24 @@ def as_float(typing_context: Any, a: Any) -> Any:
     return types.float64(types.int64), generate
 
 
+def _pointer(kind: Any) -> Any:
+    @intrinsic
+    def pointer(typing_context: Any, address: Any) -> Any:
+        target = types.CPointer(kind)
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.inttoptr(arguments[0], context.get_value_type(target))
+
+        return target(types.int64), generate
+
+    return pointer
+
+
+floats_at = _pointer(types.float32)  # floats_at(address)[i] in a kernel
+doubles_at = _pointer(types.float64)
+ints_at = _pointer(types.int64)
+
+
 def blocks(size: int, most: int) -> tuple[int, int]:
     """Return into how many blocks of at most `most` to cut `size`, and the size of all but the last.
 
@@ -112,5 +129,3 @@ def blocks(size: int, most: int) -> tuple[int, int]:
     each = max(1, -(-size // count))
     return -(-size // each), each
 
-
-Arrays = Sequence[Array]

@@ -9,9 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from refplay.kernels import Array, Backend
+from refplay.kernels import recorder as new_recorder
 from refplay.nn.layer import Layer, Mode, Parameter, Place, Shape, backward, forward
 from refplay.nn.layers import Conv2D, Dense, Dropout, Residual
 from refplay.nn.model import Model, place_name
+from refplay.nn.replay import Replay, record_gradient
 from refplay.seeds import generator
 
 Chain = list[tuple[Layer, Place]]
@@ -85,12 +87,13 @@ class Network:
         self.theta = self.kernels.asarray(np.array(theta, self.dtype))
         self.statistics = self.kernels.asarray(np.array(statistics, self.dtype))
         self._passes: dict[tuple[int, bool], Pass] = {}  # the views of the old vectors go with it
+        self._replays: dict[tuple[int, float, int], Replay | None] = {}
 
     def sharing(self, theta: Array) -> Network:
         """Return this network on another parameter vector, such as the Polyak average, with the same statistics."""
         other = Network.__new__(Network)
         other.__dict__.update(self.__dict__)
-        other.theta, other._passes = theta, {}
+        other.theta, other._passes, other._replays = theta, {}, {}
         return other
 
     def named(self, vector: Array) -> dict[str, Array]:
@@ -133,12 +136,31 @@ class Network:
         seed, step : int
             Of the dropout masks.
         """
-        k, run, mode = self.kernels, self._pass(x.shape[0], training=True), Mode(True, seed, step)
+        recorded = self._recorded(x.shape[0], smoothing, seed)
+        if recorded is not None:
+            return recorded(x, labels, weights, step)
+        loss = self.backpropagate(self.kernels, x, labels, weights, smoothing=smoothing, seed=seed, step=step)
+        return float(self.kernels.to_host(loss).sum(dtype=np.float64))
+
+    def backpropagate(
+        self, k: Backend, x: Array, labels: Array, weights: Array, *, smoothing: float = 0.0, seed: int = 0,
+        step: int = 0,
+    ) -> Array:  # fmt: skip
+        """Do the work of `loss_and_gradient` with the kernels `k`, which may be a recorder; return the losses [B]."""
+        run, mode = self._pass(x.shape[0], training=True), Mode(True, seed, step)
         z = forward(k, run.chain, x, mode)
         k.softmax_cross_entropy(z, labels, weights, smoothing, run.loss, run.dz)
         assert run.dz is not None
         backward(k, run.learned, run.dz, mode)
-        return float(k.to_host(run.loss).sum(dtype=np.float64))
+        return run.loss
+
+    def _recorded(self, batch: int, smoothing: float, seed: int) -> Replay | None:
+        """Return the recorded form of `loss_and_gradient` where the backend can record, made at the first call."""
+        key = (batch, smoothing, seed)
+        if key not in self._replays:
+            recorder = new_recorder(self.kernels, self.dtype) if batch else None
+            self._replays[key] = None if recorder is None else record_gradient(self, recorder, *key)
+        return self._replays[key]
 
     def _pass(self, batch: int, training: bool) -> Pass:
         """Return the layers with buffers for this batch size, allocated at the first call for it."""

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from refplay.kernels import Array
+from refplay.kernels import recorder as new_recorder
 from refplay.nn import Network
+from refplay.nn.replay import record_pass, run
 from refplay.optim import RULES
 
 Step = Callable[[Array, Array, float], float]
@@ -48,14 +50,27 @@ def make_step(
     update = RULES[rule].update
     chosen = {**RULES[rule].hyperparameters, **(hyperparameters or {})}
     weights = k.asarray(np.full(batch_size, 1.0 / batch_size, network.dtype))
-    state = RULES[rule].init(network.theta, k)
-    count = 0
+    theta, g = network.theta, network.gradient
+    state, count = RULES[rule].init(theta, k), 0
+
+    recorder = new_recorder(k, network.dtype)
+    if recorder is not None:
+        loss = record_pass(network, recorder, batch_size, smoothing, seed)
+        update(theta, g, state, lr=0.0, **chosen, kernels=recorder)
+        recording = recorder.finish(needed=(loss,))
+        recording.point("weights", weights)
+
+    def replay(x: Array, labels: Array, rate: float) -> float:
+        nonlocal state, count
+        state = update(theta, g, state, lr=rate, **chosen, kernels=recording)
+        count += 1
+        return run(recording, x, labels, count - 1, loss)
 
     def step(x: Array, labels: Array, rate: float) -> float:
         nonlocal state, count
         loss = network.loss_and_gradient(x, labels, weights, smoothing=smoothing, seed=seed, step=count)
-        state = update(network.theta, network.gradient, state, lr=rate, **chosen, kernels=k)
+        state = update(theta, g, state, lr=rate, **chosen, kernels=k)
         count += 1
         return loss
 
-    return step
+    return step if recorder is None else replay
