@@ -40,6 +40,7 @@ _HAS = set(_FEATURES.split(","))
 LANES = 16 if "+avx512f" in _HAS else 8 if "+avx" in _HAS else 4
 REGISTERS = 32 if LANES == 16 or "+neon" in _HAS else 16
 BYTES = 4 * LANES
+FUSED = bool(_HAS & {"+fma", "+neon"})  # whether `fma` is one instruction that rounds once
 
 
 class Value:

@@ -1,0 +1,107 @@
+"""The pool: every task once, whatever the number of threads, who calls, and who has forked."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from refplay.kernels.numba_cpu import threads
+from refplay.kernels.numba_cpu.program import Program, call, ints_at, kernel
+
+
+@kernel
+def count_up(a, task, scratch):
+    """counts[task] += step; also uses the scratch, so that two tasks on the same would be seen."""
+    own, counts, work = ints_at(scratch), ints_at(a[0]), a[2]
+    own[0] = 0
+    for _ in range(work):
+        own[0] += 1
+    counts[task] += a[1] * own[0] // work
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_before():
+    before = threads.threads()
+    yield
+    threads.set_threads(before)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_every_task_of_every_instruction_runs_once(count):
+    threads.set_threads(count)
+    counts = [np.zeros(tasks, np.int64) for tasks in (1, 2, 7, 300)]
+    program = Program([call(count_up, len(c), c, i + 1, 50, scratch=64) for i, c in enumerate(counts)])
+    for _ in range(200):
+        program.run()
+    for i, c in enumerate(counts):
+        np.testing.assert_array_equal(c, 200 * (i + 1))
+
+
+def test_several_threads_of_python_may_run_programs_at_the_same_time():
+    threads.set_threads(2)
+    counts = np.zeros((4, 64), np.int64)
+
+    def run(mine):
+        program = Program([call(count_up, 64, mine, 1, 500, scratch=64)] * 3)
+        for _ in range(50):
+            program.run()
+
+    workers = [threading.Thread(target=run, args=(mine,)) for mine in counts]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    np.testing.assert_array_equal(counts, 150)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a system without fork")
+def test_a_forked_child_has_a_pool_of_its_own():
+    threads.set_threads(2)
+    counts = np.zeros(64, np.int64)
+    Program([call(count_up, 64, counts, 1, 50, scratch=64)]).run()
+
+    def child(queue):
+        mine = np.zeros(64, np.int64)
+        Program([call(count_up, 64, mine, 2, 50, scratch=64)]).run()
+        queue.put(mine.sum())
+
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    process = context.Process(target=child, args=(queue,))
+    process.start()
+    assert queue.get(timeout=60) == 128
+    process.join()
+
+
+def test_the_environment_sets_the_number_of_threads():
+    code = "from refplay.kernels.numba_cpu.threads import threads; print(threads())"
+    for given, expected in (("3", "3"), ("", str(len(os.sched_getaffinity(0))))):
+        found = subprocess.run([sys.executable, "-c", code], env={**os.environ, "REFPLAY_THREADS": given},
+                               capture_output=True, text=True, check=True)
+        assert found.stdout.strip() == expected
+    wrong = subprocess.run([sys.executable, "-c", code], env={**os.environ, "REFPLAY_THREADS": "two"},
+                           capture_output=True, text=True, check=False)
+    assert "REFPLAY_THREADS is 'two'; it must be a whole number of at least 1" in wrong.stderr
+
+
+def test_bad_counts_are_refused():
+    with pytest.raises(ValueError, match="expected at least 1, got 0"):
+        threads.set_threads(0)
+    with pytest.raises(ValueError, match="too many"):
+        Program([call(count_up, 70_000, np.zeros(1), 1, 1)])
+
+
+def test_followers_sleep_when_there_is_nothing_to_do():
+    threads.set_threads(2)
+    counts = np.zeros(8, np.int64)
+    program = Program([call(count_up, 8, counts, 1, 50, scratch=64)])
+    program.run()
+    import time
+
+    time.sleep(0.05)
+    before = time.process_time()
+    time.sleep(0.3)
+    assert time.process_time() - before < 0.1  # of all threads of this process; spinning would take 0.3
