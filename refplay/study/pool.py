@@ -20,7 +20,7 @@ from refplay.study.plan import Plan
 # Read by the libraries when they are loaded. Several trials side by side use the cores better than several threads in
 # one, and the sums of a matrix product do not then depend on the number of cores.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS",
-                             "VECLIB_MAXIMUM_THREADS"), "1")
+                             "VECLIB_MAXIMUM_THREADS", "REFPLAY_THREADS"), "1")
 
 
 class _Worker(SpawnProcess):

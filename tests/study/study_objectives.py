@@ -79,7 +79,7 @@ def no_data(trial):
 
 def environment(trial):
     """Report what the worker process can see of its threads, as numbers."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "REFPLAY_THREADS")
     trial.report(0, valid_error=sum(os.environ.get(name) == "1" for name in names), process=os.getpid())
 
 
