@@ -5,6 +5,7 @@ and then kept on disk. The equations and the meaning of the arguments stand in `
 is done to be fast. All kernels release the GIL, keep no state and give bitwise the same result at every call.
 """
 
+from . import cache as cache  # first: where compiled kernels go
 from .activation import gelu_backward, gelu_forward, relu_backward, relu_forward, tanh_backward, tanh_forward
 from .array import asarray, empty, synchronize, to_host, zeros
 from .conv import conv2d_backward, conv2d_forward
