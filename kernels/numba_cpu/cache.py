@@ -53,10 +53,13 @@ def _stamped(locator: Any) -> Any:
     return Stamped
 
 
-class _Temporary(caching.InTreeCacheLocator):  # type: ignore[misc]
+_known = getattr(caching, "CacheImpl", None) or caching._CacheImpl  # the name before Numba 0.66
+_known = _known._locator_classes  # those for NUMBA_CACHE_DIR, for __pycache__, for the home directory, and others
+
+
+class _Temporary(_known[1]):  # type: ignore[misc, valid-type]
     def get_cache_path(self) -> str:
         return _temporary_folder()
 
 
-_known = caching.CacheImpl._locator_classes
 _known[:0] = [_stamped(locator) for locator in (*_known[:3], _Temporary)]
