@@ -16,8 +16,10 @@ memory of its own. It is compiled at its first use, once for all shapes, and kep
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from ctypes import addressof, c_char
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,8 +71,7 @@ class Program:
         self.code = np.zeros((max(1, len(self.calls)), threads.WORDS), np.int64)
         self.scratch = max((c.scratch for c in self.calls), default=0)
         for row, c in zip(self.code, self.calls, strict=False):
-            if c.tasks > threads.MOST_TASKS or len(c.arguments) > threads.WORDS - 2:
-                raise ValueError(f"{c.kernel.name}: {c.tasks} tasks, {len(c.arguments)} arguments; too many")
+            _check(c.kernel, c.tasks, c.arguments)
             row[: 2 + len(c.arguments)] = [c.kernel.address, c.tasks, *map(word, c.arguments)]
         self._where = self.code.ctypes.data
 
@@ -79,17 +80,49 @@ class Program:
 
 
 def launch(*calls: Call) -> None:
-    """Run instructions once."""
-    Program(calls).run()
+    """Run instructions once; like a `Program`, but in 2 microseconds a call instead of 20."""
+    if len(calls) > getattr(_own, "most", 0):
+        _own.code = np.zeros((len(calls), threads.WORDS), np.int64)
+        _own.most, _own.address = len(calls), _own.code.ctypes.data
+    for i, (run, tasks, arguments, _) in enumerate(calls):
+        _check(run, tasks, arguments)
+        pack = _packer(tuple(map(type, arguments)))
+        pack(_own.code, 8 * threads.WORDS * i, run.address, tasks,
+             *[address_of(a) if isinstance(a, np.ndarray) else a for a in arguments])
+    if calls:
+        alone = max([c.tasks for c in calls]) == 1  # nothing for a second thread to do: let it sleep
+        run_code = threads._run_alone if alone else threads.run
+        run_code(_own.address, len(calls), max([c.scratch for c in calls]))
+
+
+_own = threading.local()  # each thread writes its instructions to memory of its own
+
+
+@cache
+def _packer(kinds: tuple[type, ...]) -> Callable[..., None]:
+    return struct.Struct("qq" + "".join("d" if issubclass(kind, float) else "q" for kind in kinds)).pack_into
+
+
+def _check(kernel: Kernel, tasks: int, arguments: tuple[Any, ...]) -> None:
+    if tasks > threads.MOST_TASKS or len(arguments) > threads.WORDS - 2:
+        raise ValueError(f"{kernel.name}: {tasks} tasks, {len(arguments)} arguments; too many")
 
 
 def word(argument: Any) -> int:
     """Return an argument as the int64 that a kernel finds."""
     if isinstance(argument, np.ndarray):
-        return int(argument.__array_interface__["data"][0])
+        return address_of(argument)
     if isinstance(argument, float):
         return int(struct.unpack("q", struct.pack("d", argument))[0])
     return int(argument)
+
+
+def address_of(array: Any) -> int:
+    """Return where the values of an array are; four times as fast as to ask NumPy."""
+    try:
+        return addressof(c_char.from_buffer(array))
+    except (TypeError, ValueError):  # read-only or empty
+        return int(array.__array_interface__["data"][0])
 
 
 @intrinsic

@@ -1,0 +1,64 @@
+"""What micro-kernels over whole vectors share: the loop over any length, float64 beside float32, exact constants.
+
+A vector of float64 here has as many lanes as one of float32, so that a value and its wider form stand in the same lane;
+LLVM puts it into two registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+
+from .simd import BYTES, LANES, Emitter, Value
+
+F32, F64 = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(ir.DoubleType(), LANES)
+I32, I64 = ir.VectorType(ir.IntType(32), LANES), ir.VectorType(ir.IntType(64), LANES)
+
+
+def each_vector(e: Emitter, n: Value, body: Callable[[Value, Value | None], None]) -> None:
+    """Emit body(offset in bytes, mask) for the vectors of n float32: without a mask, and once for the rest."""
+    full = n // LANES
+    rest = n - full * LANES
+    e.loop(full, [], lambda i: body(i * BYTES, None))
+    e.loop(e.whole(1) - (e.whole(LANES - 1) - rest) // LANES, [], lambda i: body(full * BYTES, e.first(rest)))
+
+
+def double(e: Emitter, a: Value) -> Value:
+    """Return float32 or int32 as float64."""
+    whole = isinstance(a.v.type.element, ir.IntType)
+    return Value(e, e.b.sitofp(a.v, F64) if whole else e.b.fpext(a.v, F64))
+
+
+def single(e: Emitter, a: Value) -> Value:
+    """Return float64 rounded to float32."""
+    return Value(e, e.b.fptrunc(a.v, F32))
+
+
+def doubles(e: Emitter, number: float) -> Value:
+    return Value(e, ir.Constant(F64, [float(number)] * LANES))
+
+
+def full_of(e: Emitter, scalar: Value) -> Value:
+    """Return a vector full of a scalar of any type, as it is."""
+    kind = ir.VectorType(scalar.v.type, LANES)
+    nothing = ir.Constant(kind, ir.Undefined)
+    one = e.b.insert_element(nothing, scalar.v, ir.IntType(32)(0))
+    return Value(e, e.b.shuffle_vector(one, nothing, ir.Constant(I32, [0] * LANES)))
+
+
+def halves(e: Emitter, scalar: Value) -> tuple[Value, Value]:
+    """Return high and low of a float64 as float32: their sum is off by 2^-48 of it at most."""
+    high = e.b.fptrunc(scalar.v, ir.FloatType())
+    low = e.b.fptrunc(e.b.fsub(scalar.v, e.b.fpext(high, ir.DoubleType())), ir.FloatType())
+    return e.splat(Value(e, high)), e.splat(Value(e, low))
+
+
+def finite_or_zero(e: Emitter, a: Value) -> Value:
+    return e.where((a - a).equals(0.0), a, Value(e, ir.Constant(a.v.type, None)))
+
+
+def bits(e: Emitter, a: Value, kind: Any) -> Value:
+    """Return the bits of a vector as those of another type."""
+    return Value(e, e.b.bitcast(a.v, kind))
