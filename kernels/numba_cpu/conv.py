@@ -1,8 +1,9 @@
-"""Convolution as matrix products: the patches under the filter become rows of a matrix (im2col), BLAS does the rest.
+"""Convolutions. In float32 they run over the threads and through the register tile: see `convolve` and `filter_grad`.
 
-The rows are made in blocks of about 256, so that a block is still in the cache when the product reads it. Each image is
-first copied into a frame of zeros, which frees the loops over its patches of borders. A call allocates its scratch, one
-framed image and one block (0.3 MB for 32 channels under 3x3 in float32), and frees it; the allocator reuses the memory.
+In float64, and as explanation of both, as plain matrix products: the patches under the filter become rows of a matrix
+(im2col), BLAS does the rest. The rows are made in blocks of about 256, so that a block is still in the cache when the
+product reads it. Each image is first copied into a frame of zeros, which frees the loops over its patches of borders. A
+call allocates its scratch, one framed image and one block, and frees it; the allocator reuses the memory.
 """
 
 import numpy as np
@@ -10,6 +11,9 @@ from numba import njit
 
 from .. import check
 from ..contract import Array
+from .convolve import backward_images, convolve, fill_frame, new_frame, taps_of
+from .filter_grad import backward_filters
+from .program import Call, launch
 
 BLOCK_ROWS = 256
 
@@ -26,7 +30,27 @@ def conv2d_forward(x: Array, w: Array, b: Array, y: Array, stride: int, padding:
     stride, padding : int, at least 1 and 0
     """
     check.conv2d_forward(x, w, b, y, stride, padding)
-    _forward(x, w, b, y, int(stride), int(padding))
+    if x.dtype == np.float32:
+        launch(*conv2d_forward_calls(x, w, b, y, int(stride), int(padding)))
+    else:
+        _forward(x, w, b, y, int(stride), int(padding))
+
+
+def conv2d_forward_calls(
+    x: Array, w: Array, b: Array, y: Array, stride: int, padding: int, floor: float = -np.inf,
+    frame: Array | None = None,
+) -> list[Call]:  # fmt: skip
+    """Return the instructions of `conv2d_forward` in float32; with `floor=0.0` those of ReLU after it.
+
+    `frame`, from `new_frame(x, padding)`, is where the framed images go, for `conv2d_backward_calls` to find them.
+    """
+    if not len(x):
+        return []
+    frame = new_frame(x, padding) if frame is None else frame
+    taps = taps_of(frame, w.shape[0], w.shape[1], stride)
+    K = w.shape[3]
+    return [*fill_frame(x, frame, padding, padding),
+            convolve(frame, 0, taps, w, 4 * K, 0, y, K, start=b, floor=floor)]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -56,9 +80,25 @@ def conv2d_backward(
     stride, padding : int, as in the forward pass
     """
     check.conv2d_backward(x, w, dy, dx, dw, db, stride, padding)
+    if x.dtype == np.float32:
+        launch(*conv2d_backward_calls(x, w, dy, dx, dw, db, int(stride), int(padding)))
+        return
     _backward_filters(x, dy, dw, db, int(stride), int(padding))
     if dx is not None:
         _backward_image(w, dy, dx, int(stride), int(padding))
+
+
+def conv2d_backward_calls(
+    x: Array, w: Array, dy: Array, dx: Array | None, dw: Array, db: Array, stride: int, padding: int,
+    frame: Array | None = None,
+) -> list[Call]:  # fmt: skip
+    """Return the instructions of `conv2d_backward` in float32; `frame`: the one that the forward pass has filled."""
+    calls = []
+    if frame is None:
+        frame = new_frame(x, padding)
+        calls += fill_frame(x, frame, padding, padding)
+    calls += backward_filters(frame, dy, dw, db, stride)
+    return calls + (backward_images(w, dy, dx, stride, padding) if dx is not None and len(x) else [])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
