@@ -43,12 +43,12 @@ def product(
 ) -> Call:  # fmt: skip
     """Return the instruction c[m, n] = max(floor, a b + start), start a vector of n values or nothing.
 
-    `row` and `step` are the bytes from a[i, k] to a[i + 1, k] and to a[i, k + 1]; `b_row` those of a row of b [k, n], or
-    of b [n, k] with `transposed`. c is contiguous. Of m, n, k none is 0.
+    `row` and `step` are the bytes from a[i, k] to a[i + 1, k] and to a[i, k + 1]; `b_row` those of a row of b [k, n],
+    or of b [n, k] with `transposed`. c is contiguous. Of m, n, k none is 0.
     """
     if transposed and m <= FEW_ROWS and step == 4:
-        assert start is None and floor == -np.inf
-        many, each = blocks(n, max(LANES, 2**17 // (m * k) // LANES * LANES))
+        assert start is None
+        _, each = blocks(n, max(LANES, 2**17 // (m * k) // LANES * LANES))
         each = -(-each // LANES) * LANES
         return call(_dots, -(-n // each), a, row, b, b_row, c, m, n, k, each)
     rows, vectors = shape_of_tile(m, n)
@@ -111,37 +111,45 @@ def _product(a, task, scratch):
 
 @kernel
 def _dots(a, task, scratch):
-    """c[i, j] = sum over k of a[i, k] b[j, k], for `each` rows j of b; pieces of 16 rows by 256 values stay in cache."""
+    """c[i, j] = sum over k of a[i, k] b[j, k] for `each` rows j of b; pieces of few rows and 256 values stay in L1."""
     left, row, b, b_row, c, m, n, k, each = a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8]
-    for j in range(task * each, min(n, (task + 1) * each), LANES):
+    step = LANES if m == 1 else LANES // 2
+    for j in range(task * each, min(n, (task + 1) * each), step):
+        rows = min(step, n - j)
         for k0 in range(0, k, K_BLOCK // 2):
-            terms = min(K_BLOCK // 2, k - k0)
-            for i in range(m):
-                at, line = c + 4 * (i * n + j), left + i * row + 4 * k0
-                if j + LANES <= n:
-                    _dot_rows(0, line, b + j * b_row + 4 * k0, b_row, terms, LANES, at, k0)
+            terms, piece = min(K_BLOCK // 2, k - k0), b + j * b_row + 4 * k0
+            for i in range(0, m, LANES // step):
+                line, at = left + i * row + 4 * k0, c + 4 * (i * n + j)
+                other = min(i + 1, m - 1) - i  # of an odd number of rows, the last is done twice
+                if m == 1:
+                    _dot_rows(1, line, 0, piece, b_row, terms, rows, at, 0, k0)
                 else:
-                    _dot_rows(1, line, b + j * b_row + 4 * k0, b_row, terms, n - j, at, k0)
+                    _dot_rows(2, line, other * row, piece, b_row, terms, rows, at, other * 4 * n, k0)
 
 
 @emit
 def _dot_rows(
-    e: Emitter, masked: int, a: Value, b: Value, b_row: Value, terms: Value, rows: Value, c: Value, k0: Value
-) -> None:
-    """LANES sums side by side, each a vector of partial sums along its row of b; added up across lanes at the end."""
-    lines = [b + b_row * (e.min(rows - 1, i) if masked else i) for i in range(LANES)]  # past the end: the last again
+    e: Emitter, lefts: int, a: Value, a_row: Value, b: Value, b_row: Value, terms: Value, rows: Value, c: Value,
+    c_row: Value, k0: Value,
+) -> None:  # fmt: skip
+    """LANES sums side by side, of 1 or 2 rows of a with rows of b, each a vector until it is added up at the end."""
+    most = LANES // lefts
+    lines = [b + b_row * e.min(rows - 1, i) for i in range(most)]  # past the last row: the last again
     full = terms // LANES
     rest = e.first(terms - full * LANES)
 
     def add_products(at: Value, mask: Value | None, sums: list[Value]) -> list[Value]:
-        wide = e.load(a + at, mask)
-        return [e.fma(wide, e.load(line + at, mask), one) for line, one in zip(lines, sums, strict=True)]
+        wide = [e.load(line + at, mask) for line in lines]
+        ones = [e.load(a + a_row * i + at, mask) for i in range(lefts)]
+        return [e.fma(ones[s // most], wide[s % most], one) for s, one in enumerate(sums)]
 
     sums = e.loop(full, [e.vector(0.0)] * LANES, lambda i, *sums: add_products(i * BYTES, None, list(sums)))
     total = e.sum(add_products(full * BYTES, rest, sums))
-    inside = e.first(rows)
-    before = e.load(c, inside & e.all_if(k0 > 0))
-    e.store(total + before, c, inside)
+    for i in range(lefts):
+        to = c + c_row * i - 4 * most * i  # the sums of row i begin at lane `most * i`
+        inside = e.first(rows + most * i) & e.past(most * i)
+        before = e.load(to, inside & e.all_if(k0 > 0))
+        e.store(total + before, to, inside)
 
 
 @njit(cache=True, nogil=True)

@@ -124,8 +124,11 @@ class Recording:
 
     def rewrite(self, name: str, *scalars: float) -> None:
         """Replace what changes from step to step in all calls of `name`: a rule's scalars, the step of a dropout."""
+        rows = self._rows.get(name)
+        if not rows:
+            return
         words = [word(value) for value in _SCALARS[name](*scalars)]
-        for row in self._rows.get(name, ()):
+        for row in rows:
             at = row * WORDS + 2
             self._code[at : at + len(words)] = words
 

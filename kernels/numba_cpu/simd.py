@@ -16,9 +16,9 @@ Python loop over it is unrolled code, and only `e.loop` is a loop at run time::
         add_rows(x.ctypes.data, y.ctypes.data, x.size // LANES)
 
 Arguments are int64 (addresses in bytes and counts; `x + 64` is 64 bytes on) unless annotated `float` (then float64). A
-parameter annotated `int` is a constant of the kernel, known when the body runs. A vector has as many float32 lanes as a
-register of the CPU that Numba compiles for: 16 with AVX-512, 8 with AVX, else 4 (SSE, NEON); code that counts in `lanes`
-is right for all.
+parameter annotated `int` is a constant of the kernel, known when the body runs. A vector has as many float32 lanes as
+a register of the CPU that Numba compiles for: 16 with AVX-512, 8 with AVX, else 4 (SSE, NEON); code that counts in
+`lanes` is right for all.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-_F32, _F64, _I64, _I32, _I8 = ir.FloatType(), ir.DoubleType(), ir.IntType(64), ir.IntType(32), ir.IntType(8)
+_F32, _F64 = ir.FloatType(), ir.DoubleType()
+_I64, _I32, _I8, _I1 = (ir.IntType(bits) for bits in (64, 32, 8, 1))
 _, CPU_NAME, _FEATURES = cpu_target.target_context.codegen().magic_tuple()  # as NUMBA_CPU_NAME and _FEATURES say
 _HAS = set(_FEATURES.split(","))
 
@@ -217,6 +218,10 @@ class Emitter:
         """Return the mask of the first `count` lanes."""
         lane = ir.Constant(ir.VectorType(_I32, LANES), list(range(LANES)))
         return Value(self, lane) < self.splat(count)
+
+    def past(self, count: int) -> Value:
+        """Return the mask of all lanes but the first `count`."""
+        return Value(self, ir.Constant(ir.VectorType(_I1, LANES), [lane >= count for lane in range(LANES)]))
 
     def all_if(self, condition: Value) -> Value:
         """Return the mask of all lanes or of none."""

@@ -15,13 +15,11 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import njit
+
+from .atomic import add, call_function, claim, nap, read, relax, ticks, write
 
 WORDS = 32  # int64 words an instruction: function, number of tasks, arguments
 MOST_TASKS = 2**16 - 1  # of one instruction
@@ -29,7 +27,6 @@ PATIENCE = 400_000  # clock ticks (0.1 to 0.2 ms) that a thread without work spi
 
 # Words of the state that the threads share, each in a cache line of its own.
 _TICKET, _DONE, _INSTRUCTION, _AWAKE, _RUNNING, _STOP, _SCRATCH, _SCRATCH_SIZE = (8 * i for i in range(8))
-_I64 = ir.IntType(64)
 
 
 class _Pool:
@@ -164,126 +161,63 @@ if hasattr(os, "register_at_fork"):
 @njit(cache=True)
 def _announce(shared: int) -> int:
     """Say that a program runs, and return how many followers will have seen that: nobody falls asleep over it."""
-    _write(shared + 8 * _RUNNING, 1)
-    return _add(shared + 8 * _AWAKE, 0)
+    write(shared + 8 * _RUNNING, 1)
+    return add(shared + 8 * _AWAKE, 0)
 
 
 @njit(cache=True, nogil=True)
 def _lead(code: int, count: int, shared: int, alone: bool) -> None:
-    scratch = _read(shared + 8 * _SCRATCH)
+    scratch = read(shared + 8 * _SCRATCH)
     for i in range(count):
         at = code + i * (8 * WORDS)
-        function, tasks = _read(at), _read(at + 8)
+        function, tasks = read(at), read(at + 8)
         if alone or tasks == 1:
             for task in range(tasks):
-                _call(function, at + 16, task, scratch)
+                call_function(function, at + 16, task, scratch)
             continue
-        number = (_read(shared + 8 * _TICKET) >> 32) + 1
-        _write(shared + 8 * _INSTRUCTION, at)
-        _write(shared + 8 * _DONE, 0)
-        _write(shared + 8 * _TICKET, (number << 32) | (tasks << 16))
+        number = (read(shared + 8 * _TICKET) >> 32) + 1
+        write(shared + 8 * _INSTRUCTION, at)
+        write(shared + 8 * _DONE, 0)
+        write(shared + 8 * _TICKET, (number << 32) | (tasks << 16))
         _take_tasks(shared, scratch)
-        since = _ticks()
-        while _read(shared + 8 * _DONE) < tasks:
-            _relax()
-            if _ticks() - since > PATIENCE // 4:  # a follower holds a task and may have been put aside
-                _nap()
-    _write(shared + 8 * _RUNNING, 0)
+        since = ticks()
+        while read(shared + 8 * _DONE) < tasks:
+            relax()
+            if ticks() - since > PATIENCE:  # a follower holds a task and may have been put aside
+                nap()
+    write(shared + 8 * _RUNNING, 0)
 
 
 @njit(cache=True, nogil=True)
 def _follow(shared: int, number: int) -> None:
-    _add(shared + 8 * _AWAKE, 1)
-    since = _ticks()
-    while not _read(shared + 8 * _STOP):
-        ticket = _read(shared + 8 * _TICKET)
+    add(shared + 8 * _AWAKE, 1)
+    since = ticks()
+    while not read(shared + 8 * _STOP):
+        ticket = read(shared + 8 * _TICKET)
         if (ticket & 0xFFFF) < ((ticket >> 16) & 0xFFFF):
-            _take_tasks(shared, _read(shared + 8 * _SCRATCH) + number * _read(shared + 8 * _SCRATCH_SIZE))
-            since = _ticks()
-        elif _ticks() - since < PATIENCE:
-            _relax()
-        elif _add(shared + 8 * _RUNNING, 0):  # a long stretch of single tasks
-            _nap()
+            _take_tasks(shared, read(shared + 8 * _SCRATCH) + number * read(shared + 8 * _SCRATCH_SIZE))
+            since = ticks()
+        elif ticks() - since < PATIENCE:
+            relax()
+        elif add(shared + 8 * _RUNNING, 0):  # a long stretch of single tasks
+            nap()
         else:
-            _add(shared + 8 * _AWAKE, -1)
-            if not _add(shared + 8 * _RUNNING, 0):
+            add(shared + 8 * _AWAKE, -1)
+            if not add(shared + 8 * _RUNNING, 0):
                 return
-            _add(shared + 8 * _AWAKE, 1)  # a leader has counted on this follower in between
-    _add(shared + 8 * _AWAKE, -1)
+            add(shared + 8 * _AWAKE, 1)  # a leader has counted on this follower in between
+    add(shared + 8 * _AWAKE, -1)
 
 
 @njit(cache=True, nogil=True)
 def _take_tasks(shared: int, scratch: int) -> None:
     """Take and run tasks until all of the open instruction have been taken."""
     while True:
-        ticket = _read(shared + 8 * _TICKET)
+        ticket = read(shared + 8 * _TICKET)
         task, tasks = ticket & 0xFFFF, (ticket >> 16) & 0xFFFF
         if task >= tasks:
             return
-        if _claim(shared + 8 * _TICKET, ticket):
-            at = _read(shared + 8 * _INSTRUCTION)
-            _call(_read(at), at + 16, task, scratch)
-            _add(shared + 8 * _DONE, 1)
-
-
-def _primitive(result: Any, emit: Any, *arguments: Any) -> Any:
-    """Make a function of int64 arguments for compiled code from `emit(builder, *values)`."""
-    def typing(typing_context: Any, *given: Any) -> Any:
-        return result(*arguments), lambda context, b, signature, values: emit(b, *values)
-
-    names = ["typing_context", *(f"a{i}" for i in range(len(arguments)))]
-    typing.__signature__ = _signature(names)  # type: ignore[attr-defined]
-    return intrinsic(typing)
-
-
-def _signature(names: list[str]) -> Any:
-    from inspect import Parameter, Signature
-
-    return Signature([Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names])
-
-
-def _pointer(b: Any, address: Any) -> Any:
-    return b.inttoptr(address, _I64.as_pointer())
-
-
-def _emit_claim(b: Any, address: Any, ticket: Any) -> Any:
-    pair = b.cmpxchg(_pointer(b, address), ticket, b.add(ticket, _I64(1)), "acq_rel", "acquire")
-    return b.extract_value(pair, 1)
-
-
-def _emit_call(b: Any, function: Any, arguments: Any, task: Any, scratch: Any) -> Any:
-    kind = ir.FunctionType(ir.VoidType(), [_I64] * 3)
-    b.call(b.inttoptr(function, kind.as_pointer()), [arguments, task, scratch])
-    return cgutils.get_null_value(ir.IntType(8).as_pointer())
-
-
-def _emit_external(name: str, result: Any, *arguments: Any) -> Any:
-    def emit(b: Any) -> Any:
-        kind = ir.FunctionType(result, [a.type for a in arguments])
-        value = b.call(cgutils.get_or_insert_function(b.module, kind, name), arguments)
-        return cgutils.get_null_value(ir.IntType(8).as_pointer()) if result == ir.VoidType() else value
-
-    return emit
-
-
-def _emit_write(b: Any, address: Any, value: Any) -> Any:
-    b.store_atomic(value, _pointer(b, address), "seq_cst", 8)
-    return cgutils.get_null_value(ir.IntType(8).as_pointer())
-
-
-def _emit_add(b: Any, address: Any, value: Any) -> Any:
-    return b.atomic_rmw("add", _pointer(b, address), value, "seq_cst")
-
-
-_int, _none = types.int64, types.void
-_read = _primitive(_int, lambda b, address: b.load_atomic(_pointer(b, address), "acquire", 8), _int)
-_write = _primitive(_none, _emit_write, _int, _int)
-_add = _primitive(_int, _emit_add, _int, _int)  # returns what was there before
-_claim = _primitive(types.boolean, _emit_claim, _int, _int)
-_call = _primitive(_none, _emit_call, _int, _int, _int, _int)
-_ticks = _primitive(_int, _emit_external("llvm.readcyclecounter", _I64))
-if "x86" in os.uname().machine if hasattr(os, "uname") else True:
-    _relax = _primitive(_none, _emit_external("llvm.x86.sse2.pause", ir.VoidType()))
-else:
-    _relax = _primitive(_none, _emit_external("llvm.aarch64.hint", ir.VoidType(), ir.IntType(32)(1)))  # yield
-_nap = _primitive(_none, _emit_external("usleep", ir.VoidType(), ir.IntType(32)(20)))
+        if claim(shared + 8 * _TICKET, ticket):
+            at = read(shared + 8 * _INSTRUCTION)
+            call_function(read(at), at + 16, task, scratch)
+            add(shared + 8 * _DONE, 1)

@@ -2,16 +2,15 @@
 
     c[i, j] = max(floor, start[i, j] + sum over o < outer, k < inner of a[i, o, k] b[o, k, j])
 
-for i < rows and j < 16 vectors (or as wide as the vectors of the CPU are). For each (o, k) it loads `vectors` vectors of
-b, and for each row broadcasts one value of a and multiplies and adds: rows x vectors multiply-adds for rows + vectors
-loads. That is what makes it fast: 24 to 28 sums in the 32 registers of AVX-512 (12 in the 16 of AVX2), enough to keep
-the multipliers busy while each waits for the one before it.
+for i < rows and j < some vectors of columns. For each (o, k) it loads the vectors of b, and for each row broadcasts one
+value of a, multiplies and adds: rows x vectors multiply-adds for rows + vectors loads. That is what makes it fast: 24
+to 28 sums in the 32 registers of AVX-512 (12 in the 16 of AVX2) keep the multipliers busy while each waits for the one
+before it.
 
-Where a row of `a` lies is free: `row` bytes between rows, `step` between values, `jump` more after each `inner` of them.
-So the same tile is a dense layer (outer = 1), its two gradients (a transposed by its strides), a convolution (the values
-under a row of the filter lie side by side; `jump` leads to the next row of the image) and the gradient of its filters.
-
-The plain form of it, and its test, is three loops in NumPy: see tests/kernels/test_numba_tile.py.
+Where a row of `a` lies is free: `row` bytes between rows, `step` between values, `jump` more after each `inner` of
+them. So the same tile is a dense layer (outer = 1), its two gradients (a transposed by its strides), a convolution (the
+values under a row of the filter lie side by side; `jump` leads to the next row of the image) and the gradient of its
+filters. The plain form of it, and its test, is three loops in NumPy: tests/kernels/test_numba_tile.py.
 """
 
 from __future__ import annotations

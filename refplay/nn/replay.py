@@ -32,7 +32,7 @@ def record_gradient(network: Network, recorder: Any, batch: int, smoothing: floa
 
 
 def record_pass(network: Network, recorder: Any, batch: int, smoothing: float, seed: int) -> np.ndarray:
-    """Record forward pass, loss and backward pass of inputs "x", "labels" and "weights"; return the loss, float64[1]."""
+    """Record forward pass, loss and backward pass of inputs "x", "labels", "weights"; return the loss, float64[1]."""
     x = recorder.input("x", (batch, *network.model.input_shape))
     labels = recorder.input("labels", (batch,), "int64")
     weights = recorder.input("weights", (batch,))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numba import njit
+
 from refplay.kernels.numba_cpu.simd import BYTES, FUSED, LANES, emit
 
 VECTORS = np.random.default_rng(0).normal(size=(LANES, LANES)).astype(np.float32)

@@ -8,6 +8,7 @@ import threading
 
 import numpy as np
 import pytest
+
 from refplay.kernels.numba_cpu import threads
 from refplay.kernels.numba_cpu.program import Program, call, ints_at, kernel
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from refplay.kernels.numba_cpu import threads
 from refplay.kernels.numba_cpu.product import product
 from refplay.kernels.numba_cpu.program import Program
