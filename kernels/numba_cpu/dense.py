@@ -67,7 +67,7 @@ def dense_backward_calls(x: Array, w: Array, dy: Array, dx: Array | None, dw: Ar
     return [
         *([] if dx is None else dense_input_gradient_calls(w, dy, dx)),
         product(x, 4, 4 * I, dy, 4 * O, dw, I, O, B),
-        column_sums(dy, db),
+        *column_sums_calls(dy, db),
     ]
 
 
@@ -77,10 +77,10 @@ def dense_input_gradient_calls(w: Array, dy: Array, dx: Array) -> list[Call]:
     return [product(dy, 4 * O, 4, w, 4 * O, dx, B, I, O, transposed=True)]
 
 
-def column_sums(x: Array, total: Array) -> Call:
+def column_sums_calls(x: Array, total: Array) -> list[Call]:
     """Return the instruction total[C] = sum over the rows of x[M, C], both float32."""
     M, C = x.shape
-    return call(_column_sums, -(-C // LANES), x, total, M, C)
+    return [call(_column_sums, -(-C // LANES), x, total, M, C)]
 
 
 @kernel

@@ -18,7 +18,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..contract import Array
+from . import optim
+from .convolve import new_frame
 from .program import word
+
+RULES = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "nadam")
+SCALARS = {name: getattr(optim, f"{name}_scalars") for name in RULES}
 
 
 class Op(NamedTuple):
@@ -33,7 +38,8 @@ def fuse(ops: list[Op], needed: tuple[Array, ...]) -> list[Op]:
     """Return ops that do the same with fewer passes over memory, but for what only the ops themselves read."""
     ops = _fuse_pooled_blocks(ops, needed)
     ops = _fuse_relu(ops, needed)
-    return ops
+    ops = _fuse_updates(ops, needed)
+    return _share_frames(ops)
 
 
 def _mentions(ops: list[Op], needed: tuple[Array, ...]) -> Counter[int]:
@@ -86,6 +92,59 @@ def _fuse_pooled_blocks(ops: list[Op], needed: tuple[Array, ...]) -> list[Op]:
                 replaced[j] = Op("conv_relu_pool_backward",
                                  (x, w, p, winners, dp, dx, dw, db, stride, padding, window))
     return [new for i, op in enumerate(ops) if (new := replaced.get(i, op)) is not None]
+
+
+def _fuse_updates(ops: list[Op], needed: tuple[Array, ...]) -> list[Op]:
+    """Dense layers' weight gradients, where an update rule is all that reads the gradient."""
+    rules = [op for op in ops if op.name in RULES]
+    if len(rules) != 1:
+        return ops
+    (rule,) = rules
+    theta, g, *rest = rule.arguments
+    state = [a for a in rest if isinstance(a, np.ndarray)]
+    scalars = rest[len(state) :]
+    readers = [op for op in ops if op is not rule and any(_offset(a, g) is not None for a in op.arguments)]
+    if any(_offset(a, g) is not None for a in needed) or not all(op.name.endswith("_backward") for op in readers):
+        return ops
+    fused, done = [], []
+    for op in ops:
+        start = _offset(op.arguments[4], g) if op.name == "dense_backward" else None
+        shared = sum(_offset(a, g) == start for reader in readers for a in reader.arguments) > 1
+        if start is None or shared or _offset(op.arguments[1], theta) != start:
+            fused.append(op)
+            continue
+        x, w, dy, dx, dw, db = op.arguments
+        stop = start + dw.size
+        fused += [Op("dense_input_gradient", (w, dy, dx))] if dx is not None else []
+        made = SCALARS[rule.name](*scalars)
+        fused += [Op("column_sums", (dy, db)),
+                  Op("dense_update", (rule.name, made, x, dy, *[v[start:stop] for v in (theta, *state)]))]
+        done.append((start, stop))
+    at = fused.index(rule)
+    ends = [0, *[end for pair in sorted(done) for end in pair], theta.size]
+    left = [Op(rule.name, (*[v[start:stop] for v in (theta, g, *state)], *scalars))
+            for start, stop in zip(ends[::2], ends[1::2], strict=True) if start < stop]
+    return [*fused[:at], *left, *fused[at + 1 :]]
+
+
+def _offset(a: Any, vector: Array) -> int | None:
+    """Return at which value of `vector` the array `a` begins; None where it lies elsewhere."""
+    if not isinstance(a, np.ndarray):
+        return None
+    offset = word(a) - word(vector)
+    return offset // vector.itemsize if 0 <= offset < vector.nbytes else None
+
+
+def _share_frames(ops: list[Op]) -> list[Op]:
+    """Let the backward pass of a convolution find the framed images that its forward pass has made."""
+    frames, shared = {}, []
+    for op in ops:
+        if op.name in ("conv2d_forward", "conv2d_backward"):
+            x, padding = op.arguments[0], op.arguments[-1]
+            frame = frames.setdefault((word(x), padding), new_frame(x, padding))
+            op = Op(op.name, op.arguments, {**op.options, "frame": frame})
+        shared.append(op)
+    return shared
 
 
 def _runs(names: list[str], pattern: list[str]) -> list[int]:

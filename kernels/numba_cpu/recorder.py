@@ -25,12 +25,12 @@ import numpy as np
 
 from .. import check, check_vectors
 from ..contract import CONTRACT, Array
-from . import activation, conv, dense, dropout, loss, norm, optim, pool, reduce
+from . import activation, conv, dense, dropout, loss, norm, optim, pool, reduce, update
 from .fusion import Op, fuse
 from .program import Call, Program, call, doubles_at, floats_at, kernel, word
 from .threads import WORDS
 
-_MODULES = (dense, conv, pool, activation, norm, dropout, loss, optim, reduce)
+_MODULES = (dense, conv, pool, activation, norm, dropout, loss, optim, reduce, update)
 _CALLS: dict[str, Callable[..., list[Call]]] = {
     name.removesuffix("_calls"): function
     for module in _MODULES for name, function in vars(module).items() if name.endswith("_calls")
@@ -58,7 +58,7 @@ class Recorder:
         self.ops.append(Op("total", (x, result)))
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        if name not in CONTRACT or name not in _CALLS:
+        if name not in CONTRACT or name not in _CALLS or name == "l2_norm":  # that returns a number to Python
             raise AttributeError(f"{name} cannot be recorded")
         examine = getattr(check, name, None) or getattr(check_vectors, name)
 
@@ -90,7 +90,8 @@ class Recording:
         self._labels = [op for op in ops if op.name == "softmax_cross_entropy"]
         for op in ops:
             new = [c for c in _CALLS[op.name](*op.arguments, **op.options) if c.tasks]
-            self._rows.setdefault(op.name, []).append(len(calls))
+            scalars_of = op.arguments[0] if op.name == "dense_update" else op.name
+            self._rows.setdefault(scalars_of, []).append(len(calls))
             calls += new
         self._program = Program(calls)
         self._code = self._program.code.reshape(-1)

@@ -15,7 +15,7 @@ from . import optim
 from .product import _ZEROS, K_BLOCK, pack_rows, shape_of_tile
 from .program import Call, call, ints_at, kernel
 from .simd import BYTES, LANES
-from .threads import _call
+from .atomic import call_function
 from .tile import call_tile, tile
 
 KERNELS = {name: getattr(optim, name.upper()) for name in ("sgd", "momentum", "nesterov", "rmsprop", "adam", "nadam")}
@@ -95,4 +95,4 @@ def _dense_update(a, task, scratch):
         rule[i] = a[i]
     at, values = 4 * first * O, count * O
     rule[4], rule[5], rule[6], rule[7], rule[8], rule[9] = values, values, a[5] + at, dw, a[6] + at, a[7] + at
-    _call(a[4], scratch, 0, 0)
+    call_function(a[4], scratch, 0, 0)
