@@ -86,12 +86,12 @@ class Recording:
     def __init__(self, ops: list[Op], inputs: dict[str, Array]) -> None:
         self._placeholders, self._inputs = inputs, dict(inputs)
         calls: list[Call] = []
-        self._rows: dict[str, list[int]] = {}  # of the first instruction of each op: the one with its scalars
+        self._rows: dict[str, list[int]] = {}  # where the scalars of each op are: the first arguments of its first call
         self._labels = [op for op in ops if op.name == "softmax_cross_entropy"]
         for op in ops:
             new = [c for c in _CALLS[op.name](*op.arguments, **op.options) if c.tasks]
             scalars_of = op.arguments[0] if op.name == "dense_update" else op.name
-            self._rows.setdefault(scalars_of, []).append(len(calls))
+            self._rows.setdefault(scalars_of, []).append(len(calls) * WORDS + 2)
             calls += new
         self._program = Program(calls)
         self._code = self._program.code.reshape(-1)
@@ -126,12 +126,10 @@ class Recording:
     def rewrite(self, name: str, *scalars: float) -> None:
         """Replace what changes from step to step in all calls of `name`: a rule's scalars, the step of a dropout."""
         rows = self._rows.get(name)
-        if not rows:
-            return
-        words = [word(value) for value in _SCALARS[name](*scalars)]
-        for row in rows:
-            at = row * WORDS + 2
-            self._code[at : at + len(words)] = words
+        if rows:
+            words = [word(value) for value in _SCALARS[name](*scalars)]
+            for first in rows:
+                self._code[first : first + len(words)] = words
 
     def run(self) -> None:
         """Run the program; labels are checked before anything is written."""
