@@ -6,7 +6,7 @@ LLVM puts it into two registers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -19,10 +19,38 @@ I32, I64 = ir.VectorType(ir.IntType(32), LANES), ir.VectorType(ir.IntType(64), L
 
 def each_vector(e: Emitter, n: Value, body: Callable[[Value, Value | None], None]) -> None:
     """Emit body(offset in bytes, mask) for the vectors of n float32: without a mask, and once for the rest."""
+    fold(e, n, [], lambda at, inside: body(at, inside))
+
+
+def fold(e: Emitter, n: Value, carried: Sequence[Value], body: Callable[..., Any]) -> list[Value]:
+    """Emit body(offset in bytes, mask, *carried) -> new carried for the vectors of n float32; return the last ones."""
     full = n // LANES
     rest = n - full * LANES
-    e.loop(full, [], lambda i: body(i * BYTES, None))
-    e.loop(e.whole(1) - (e.whole(LANES - 1) - rest) // LANES, [], lambda i: body(full * BYTES, e.first(rest)))
+    carried = e.loop(full, carried, lambda i, *values: body(i * BYTES, None, *values))
+    return e.loop((rest + (LANES - 1)) // LANES, carried, lambda _, *values: body(full * BYTES, e.first(rest), *values))
+
+
+def sum_lanes(e: Emitter, a: Value) -> Value:
+    """Return the sum of the lanes, halves on halves, as a scalar."""
+    return _combine_lanes(e, a, lambda x, y: x + y)
+
+
+def max_lanes(e: Emitter, a: Value) -> Value:
+    """Return the largest lane, one that is not NaN if there is any, as a scalar."""
+    return _combine_lanes(e, a, lambda x, y: e.where(x < y, y, x))
+
+
+def _combine_lanes(e: Emitter, a: Value, combine: Callable[[Value, Value], Value]) -> Value:
+    half = LANES // 2
+    while half:
+        lanes = [(lane + half) % LANES for lane in range(LANES)]
+        a = combine(a, Value(e, e.b.shuffle_vector(a.v, a.v, ir.Constant(I32, lanes))))
+        half //= 2
+    return Value(e, e.b.extract_element(a.v, ir.IntType(32)(0)))
+
+
+def load_doubles(e: Emitter, address: Value) -> Value:
+    return e._load(address, F64)
 
 
 def double(e: Emitter, a: Value) -> Value:
