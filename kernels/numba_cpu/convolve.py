@@ -157,7 +157,7 @@ class Phase(NamedTuple):
     """The rows (or columns) of the images that leave one remainder, and what of the filter and of dy they see."""
 
     first: int  # row of the image; then every stride-th
-    count: int
+    rows: int
     tap: int  # the row of the filter that the last of the `taps` rows of dy meets; those before meet stride more each
     taps: int
     begin: int  # row of dy (negative: in the border) that the first row of the image begins with
@@ -175,7 +175,7 @@ def phases(size: int, taps: int, stride: int, padding: int) -> Iterator[Phase]:
 def border(all_phases: list[Phase], outputs: int) -> tuple[int, int]:
     """Return how many rows of zeros the gradient needs before and behind for all phases."""
     before = max((-p.begin for p in all_phases), default=0)
-    behind = max((p.begin + p.count - 1 + p.taps - outputs for p in all_phases), default=0)
+    behind = max((p.begin + p.rows - 1 + p.taps - outputs for p in all_phases), default=0)
     return max(0, before), max(0, behind)
 
 
