@@ -34,13 +34,13 @@ _NORMAL = (
 
 
 def exp(e: Emitter, z: Value) -> Value:
-    """Return e^z for z <= 0 within 2 ulp; 0 below -708, NaN of NaN."""
+    """Return e^z for z <= 0 within 2 ulp, NaN of NaN; below -708, e^-708, which is 0 for all sums and for float32."""
     return _exp(e, z, _EXACT)
 
 
 def _exp(e: Emitter, z: Value, degree: int) -> Value:
     two_to_n, r, p = _exp_parts(e, clamp_below(e, z, _LEAST), degree)
-    return e.where(z < _LEAST, doubles(e, 0.0), e.fma(two_to_n, e.fma(r * r, p, r), two_to_n))
+    return e.fma(two_to_n, e.fma(r * r, p, r), two_to_n)
 
 
 def tanh(e: Emitter, x: Value) -> Value:
@@ -54,8 +54,9 @@ def tanh(e: Emitter, x: Value) -> Value:
 def normal(e: Emitter, x: Value) -> tuple[Value, Value]:
     """Return Phi(x), the normal distribution, for the precision of a float32, and e^(-x^2/2)."""
     a = magnitude(e, x)
-    a = e.where(a > 40.0, doubles(e, 40.0), a)  # there both are 0
-    bell = _exp(e, a * a * -0.5, _SHORT)
+    far = a > 37.0  # there both are 0
+    a = e.where(far, doubles(e, 37.0), a)
+    bell = e.where(far, doubles(e, 0.0), _exp(e, a * a * -0.5, _SHORT))
     per = 1.0 / (a + _SHIFT)
     below = bell * per * polynomial(e, (a - _SHIFT) * per, _NORMAL)  # Phi(-a); no difference of near numbers
     return e.where(x > 0.0, 1.0 - below, below), bell

@@ -16,7 +16,7 @@ from .program import Call, as_float, blocks, call, doubles_at, floats_at, ints_a
 from .simd import LANES, Emitter, Value, emit
 from .wide import F64, double, doubles, each_vector, fold, full_of, load_doubles, max_lanes, single, sum_lanes
 
-BLOCK = 4096  # logits of a task, or 16 for each of its rows if that is more
+BLOCK = 8192  # logits of a task, or 16 for each of its rows if that is more
 
 
 def softmax_cross_entropy(
