@@ -1,10 +1,20 @@
-"""Pooling: the loops run over the channels innermost, where the values lie side by side."""
+"""Pooling. Float32 goes the way of `pooling`; the plain kernels here say the same in loops, and serve float64.
+
+The loops run over the channels innermost, where the values lie side by side.
+"""
 
 import numpy as np
 from numba import njit
 
 from .. import check
 from ..contract import Array
+from .pooling import (
+    global_avg_pool_backward_calls,
+    global_avg_pool_forward_calls,
+    max_pool2d_backward_calls,
+    max_pool2d_forward_calls,
+)
+from .program import launch
 
 
 def max_pool2d_forward(x: Array, y: Array, window: int, stride: int) -> None:
@@ -16,7 +26,10 @@ def max_pool2d_forward(x: Array, y: Array, window: int, stride: int) -> None:
     window, stride : int, 1 or more
     """
     check.max_pool2d_forward(x, y, window, stride)
-    _max_forward(x, y, int(window), int(stride))
+    if x.dtype == np.float32:
+        launch(*max_pool2d_forward_calls(x, y, int(window), int(stride)))
+    else:
+        _max_forward(x, y, int(window), int(stride))
 
 
 @njit(cache=True, nogil=True)
@@ -43,7 +56,10 @@ def max_pool2d_backward(x: Array, y: Array, dy: Array, dx: Array, window: int, s
     window, stride : int, as in the forward pass
     """
     check.max_pool2d_backward(x, y, dy, dx, window, stride)
-    _max_backward(x, y, dy, dx, int(window), int(stride))
+    if x.dtype == np.float32:
+        launch(*max_pool2d_backward_calls(x, y, dy, dx, int(window), int(stride)))
+    else:
+        _max_backward(x, y, dy, dx, int(window), int(stride))
 
 
 @njit(cache=True, nogil=True)
@@ -69,7 +85,10 @@ def _max_backward(x: Array, y: Array, dy: Array, dx: Array, window: int, stride:
 def global_avg_pool_forward(x: Array, y: Array) -> None:
     """y[n,c] = mean of x[n,:,:,c], summed in float64, from x [N, H, W, C] into y [N, C]."""
     check.global_avg_pool_forward(x, y)
-    _avg_forward(x, y)
+    if x.dtype == np.float32:
+        launch(*global_avg_pool_forward_calls(x, y))
+    else:
+        _avg_forward(x, y)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -89,7 +108,10 @@ def _avg_forward(x: Array, y: Array) -> None:
 def global_avg_pool_backward(dy: Array, dx: Array) -> None:
     """dx[n,h,w,c] = dy[n,c] / (H W), from dy [N, C] into dx [N, H, W, C]."""
     check.global_avg_pool_backward(dy, dx)
-    _avg_backward(dy, dx)
+    if dy.dtype == np.float32:
+        launch(*global_avg_pool_backward_calls(dy, dx))
+    else:
+        _avg_backward(dy, dx)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
