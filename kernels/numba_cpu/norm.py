@@ -1,6 +1,7 @@
 """Batch and layer normalization in two passes over each group, the mean first; sums run in float64.
 
-Batch normalization adds rows up, channel beside channel; its scratch is a few vectors of C values, allocated per call.
+Float32 goes through the vectors of `batch_norm` and `layer_norm`; the plain kernels beside each function here serve
+float64. There batch normalization adds rows up, channel beside channel.
 """
 
 import numpy as np
@@ -8,6 +9,8 @@ from numba import njit
 
 from .. import check
 from ..contract import Array
+from . import batch_norm, layer_norm
+from .program import Call, launch
 
 
 def batch_norm_forward(
@@ -22,7 +25,17 @@ def batch_norm_forward(
     epsilon : float, more than 0
     """
     check.batch_norm_forward(x, gamma, beta, y, mean, var, epsilon)
-    _batch_forward(x, gamma, beta, y, mean, var, float(epsilon))
+    if x.dtype == np.float32:
+        launch(*batch_norm_forward_calls(x, gamma, beta, y, mean, var, epsilon))
+    else:
+        _batch_forward(x, gamma, beta, y, mean, var, float(epsilon))
+
+
+def batch_norm_forward_calls(
+    x: Array, gamma: Array, beta: Array, y: Array, mean: Array, var: Array, epsilon: float, floor: float = -np.inf
+) -> list[Call]:
+    """Return the instructions of the same with y = max(floor, ...); floor = 0 is a ReLU."""
+    return batch_norm.forward_calls(x, gamma, beta, y, mean, var, epsilon, floor)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -59,7 +72,16 @@ def batch_norm_inference(
     epsilon : float, more than 0
     """
     check.batch_norm_inference(x, gamma, beta, mean, var, y, epsilon)
-    _normalize(x, gamma, beta, mean, var, y, float(epsilon))
+    if x.dtype == np.float32:
+        launch(*batch_norm_inference_calls(x, gamma, beta, mean, var, y, epsilon))
+    else:
+        _normalize(x, gamma, beta, mean, var, y, float(epsilon))
+
+
+def batch_norm_inference_calls(
+    x: Array, gamma: Array, beta: Array, mean: Array, var: Array, y: Array, epsilon: float
+) -> list[Call]:
+    return batch_norm.inference_calls(x, gamma, beta, mean, var, y, epsilon)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -86,7 +108,16 @@ def batch_norm_backward(
     epsilon : float, as in the forward pass
     """
     check.batch_norm_backward(x, gamma, mean, var, dy, dx, dgamma, dbeta, epsilon)
-    _batch_backward(x, gamma, mean, var, dy, dx, dgamma, dbeta, float(epsilon))
+    if x.dtype == np.float32:
+        launch(*batch_norm_backward_calls(x, gamma, mean, var, dy, dx, dgamma, dbeta, epsilon))
+    else:
+        _batch_backward(x, gamma, mean, var, dy, dx, dgamma, dbeta, float(epsilon))
+
+
+def batch_norm_backward_calls(
+    x: Array, gamma: Array, mean: Array, var: Array, dy: Array, dx: Array, dgamma: Array, dbeta: Array, epsilon: float
+) -> list[Call]:
+    return batch_norm.backward_calls(x, gamma, mean, var, dy, dx, dgamma, dbeta, epsilon)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -137,7 +168,16 @@ def layer_norm_forward(
     epsilon : float, more than 0
     """
     check.layer_norm_forward(x, gamma, beta, y, mean, var, epsilon)
-    _layer_forward(x, gamma, beta, y, mean, var, float(epsilon))
+    if x.dtype == np.float32:
+        launch(*layer_norm_forward_calls(x, gamma, beta, y, mean, var, epsilon))
+    else:
+        _layer_forward(x, gamma, beta, y, mean, var, float(epsilon))
+
+
+def layer_norm_forward_calls(
+    x: Array, gamma: Array, beta: Array, y: Array, mean: Array, var: Array, epsilon: float
+) -> list[Call]:
+    return layer_norm.forward_calls(x, gamma, beta, y, mean, var, epsilon)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -167,7 +207,16 @@ def layer_norm_backward(
     epsilon : float, as in the forward pass
     """
     check.layer_norm_backward(x, gamma, mean, var, dy, dx, dgamma, dbeta, epsilon)
-    _layer_backward(x, gamma, mean, var, dy, dx, dgamma, dbeta, float(epsilon))
+    if x.dtype == np.float32:
+        launch(*layer_norm_backward_calls(x, gamma, mean, var, dy, dx, dgamma, dbeta, epsilon))
+    else:
+        _layer_backward(x, gamma, mean, var, dy, dx, dgamma, dbeta, float(epsilon))
+
+
+def layer_norm_backward_calls(
+    x: Array, gamma: Array, mean: Array, var: Array, dy: Array, dx: Array, dgamma: Array, dbeta: Array, epsilon: float
+) -> list[Call]:
+    return layer_norm.backward_calls(x, gamma, mean, var, dy, dx, dgamma, dbeta, epsilon)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -50,7 +50,13 @@ def _combine_lanes(e: Emitter, a: Value, combine: Callable[[Value, Value], Value
 
 
 def load_doubles(e: Emitter, address: Value) -> Value:
+    """Return the vector of float64 at `address`."""
     return e._load(address, F64)
+
+
+def full_of_double(e: Emitter, address: Value) -> Value:
+    """Return a vector full of the float64 at `address`."""
+    return full_of(e, e._load(address, F64.element))
 
 
 def double(e: Emitter, a: Value) -> Value:
@@ -74,6 +80,11 @@ def full_of(e: Emitter, scalar: Value) -> Value:
     nothing = ir.Constant(kind, ir.Undefined)
     one = e.b.insert_element(nothing, scalar.v, ir.IntType(32)(0))
     return Value(e, e.b.shuffle_vector(one, nothing, ir.Constant(I32, [0] * LANES)))
+
+
+def real(e: Emitter, whole: Value) -> Value:
+    """Return a vector of float64 full of an int64."""
+    return full_of(e, Value(e, e.b.sitofp(whole.v, F64.element)))
 
 
 def halves(e: Emitter, scalar: Value) -> tuple[Value, Value]:
