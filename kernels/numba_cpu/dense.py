@@ -13,7 +13,7 @@ from numba import njit
 
 from .. import check
 from ..contract import Array
-from .product import product
+from .product import FEW_ROWS, product, product_by_terms
 from .program import Call, call, kernel, launch
 from .simd import LANES, Emitter, Value, emit
 
@@ -38,7 +38,11 @@ def dense_forward(x: Array, w: Array, b: Array, y: Array) -> None:
 def dense_forward_calls(x: Array, w: Array, b: Array, y: Array, floor: float = -np.inf) -> list[Call]:
     """Return the instructions of y = max(floor, x w + b); floor = 0 is a ReLU."""
     (B, I), O = x.shape, w.shape[1]
-    return [product(x, 4 * I, 4, w, 4 * O, y, B, O, I, start=b, floor=floor)] if B else []
+    if not B:
+        return []
+    if B <= FEW_ROWS and I * O >= 2**15:
+        return product_by_terms(x, 4 * I, w, y, B, O, I, b, floor)
+    return [product(x, 4 * I, 4, w, 4 * O, y, B, O, I, start=b, floor=floor)]
 
 
 def dense_backward(x: Array, w: Array, dy: Array, dx: Array | None, dw: Array, db: Array) -> None:

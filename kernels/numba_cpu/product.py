@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from .program import Call, as_float, blocks, call, kernel
+from ..contract import Array
+from .program import Call, as_float, blocks, call, floats_at, kernel
 from .simd import BYTES, LANES, REGISTERS, Emitter, Value, emit
 from .tile import call_tile, tile
 
 K_BLOCK = 512
-FEW_ROWS = 8  # up to here a transposed b is not packed: each row of it is used where it lies
+FEW_ROWS = 8  # up to here the time goes into reading b once, row by row as it lies
 _ZEROS = np.zeros(8 * LANES, np.float32)
 IN_PLACE, ROWS, COLUMNS = range(3)  # how a task reads b: as it lies, packed, or packed from its transpose
 
@@ -48,7 +49,7 @@ def product(
     """
     if transposed and m <= FEW_ROWS and step == 4:
         assert start is None
-        _, each = blocks(n, max(LANES, 2**17 // (m * k) // LANES * LANES))
+        _, each = blocks(n, max(LANES, 2**15 // k // LANES * LANES))
         each = -(-each // LANES) * LANES
         return call(_dots, -(-n // each), a, row, b, b_row, c, m, n, k, each)
     rows, vectors = shape_of_tile(m, n)
@@ -107,6 +108,57 @@ def _product(a, task, scratch):
                 begin, begin_row = start + start_step * column, 0
             call_tile(a[tiles + (1 if i + rows > m else 0)], left_at + i * row, row, left_step, 0, panel_at, panel_row,
                       at, c_row, begin, begin_row, 1, terms, columns, least)
+
+
+def product_by_terms(
+    a: Any, row: int, b: Any, c: Array, m: int, n: int, k: int, start: Any, floor: float = -np.inf
+) -> list[Call]:
+    """Return the instructions of the same c for few rows m, with a task for some rows of b [k, n] instead of columns.
+
+    Each writes the products of its terms to memory of its own; a second instruction adds them up, in their order. So
+    b is read in long runs, and by the thread that has the same rows when the weights are updated.
+    """
+    many, each = blocks(k, max(8, 2**14 // n, -(-k // 16)))
+    parts = np.empty((many, m, n), np.float32)
+    rows, vectors = shape_of_tile(m, n)
+    columns = vectors * LANES
+    last_columns = n - columns * (-(-n // columns) - 1)
+    tiles = [tile(rows, vectors, False).address if last_columns == columns or columns < n else 0,
+             tile(rows, -(-last_columns // LANES), True).address if last_columns < columns else 0]
+    _, block = blocks(m * n, max(LANES, m * n // 8 if many * m * n > 2**17 else m * n))
+    return [
+        call(_products_of_terms, many, a, row, b, parts, m, n, k, each, rows, columns, _ZEROS, *tiles),
+        call(_add_parts, -(-m * n // block), parts, many, start, c, m * n, n, block, float(floor)),
+    ]
+
+
+@kernel
+def _products_of_terms(a, task, scratch):
+    left, row, b, parts, m, n, k, each = a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]
+    rows, columns, zeros = a[8], a[9], a[10]
+    first, c = task * each, parts + 4 * task * m * n
+    terms = min(each, k - first)
+    for column in range(0, n, columns):
+        wide = min(columns, n - column)
+        for i in range(0, m, rows):  # m is a multiple of rows
+            call_tile(a[11 if wide == columns else 12], left + i * row + 4 * first, row, 4, 0,
+                      b + 4 * (first * n + column), 4 * n, c + 4 * (i * n + column), 4 * n, zeros, 0, 1, terms, wide,
+                      -np.inf)
+
+
+@kernel
+def _add_parts(a, task, scratch):
+    """c[i] = max(floor, start[i mod n] + parts[0, i] + parts[1, i] + ...)."""
+    parts, many, start, c = floats_at(a[0]), a[1], floats_at(a[2]), floats_at(a[3])
+    size, n, block, floor = a[4], a[5], a[6], np.float32(as_float(a[7]))
+    first, end = task * block, min(size, (task + 1) * block)
+    for i in range(first, end):
+        c[i] = start[i % n]
+    for part in range(many):
+        for i in range(first, end):
+            c[i] += parts[part * size + i]
+    for i in range(first, end):
+        c[i] = floor if c[i] <= floor else c[i]
 
 
 @kernel

@@ -7,6 +7,10 @@ operating system has put aside, unless it holds a task; a barrier, where everybo
 0.1 ms take 12 ms on a busy machine. Nobody spins for long either: a follower without work gives up after PATIENCE and
 sleeps until the next program, a leader that waits naps.
 
+Of the tasks of an instruction each thread has a share, always the same: at the next step it finds what it has written
+in its own cache. Taken from one common queue, half of it was in the other core's, and two threads were slower than one.
+Whoever is done with its share helps the others with theirs.
+
 Which thread runs a task changes no result: a task writes its own part of the output, and the sum of partial sums is
 an instruction of its own, in a fixed order.
 """
@@ -25,8 +29,9 @@ WORDS = 32  # int64 words an instruction: function, number of tasks, arguments
 MOST_TASKS = 2**16 - 1  # of one instruction
 PATIENCE = 400_000  # clock ticks (0.1 to 0.2 ms) that a thread without work spins for
 
-# Words of the state that the threads share, each in a cache line of its own.
-_TICKET, _DONE, _INSTRUCTION, _AWAKE, _RUNNING, _STOP, _SCRATCH, _SCRATCH_SIZE = (8 * i for i in range(8))
+# Words of the state that the threads share, each in a cache line of its own; then one ticket for each thread.
+_OPEN, _DONE, _INSTRUCTION, _AWAKE, _RUNNING, _STOP, _SCRATCH, _SCRATCH_SIZE, _TICKETS = (8 * i for i in range(9))
+_MOST_THREADS = 256
 
 
 class _Pool:
@@ -34,7 +39,7 @@ class _Pool:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()  # held by the leader
-        self.shared = np.zeros(64, np.int64)
+        self.shared = np.zeros(_TICKETS + 8 * _MOST_THREADS, np.int64)
         self.address = self.shared.ctypes.data  # asking NumPy for it takes a microsecond
         self.scratch = np.zeros(0, np.uint8)
         self.count = 0  # of threads, the leader included; 0 before the first use
@@ -52,7 +57,7 @@ def threads() -> int:
         given = os.environ.get("REFPLAY_THREADS", "")
         if given and not (given.isdecimal() and int(given) > 0):
             raise ValueError(f"REFPLAY_THREADS is {given!r}; it must be a whole number of at least 1")
-        _pool.count = int(given) if given else len(_usable_cpus())
+        _pool.count = min(_MOST_THREADS, int(given) if given else len(_usable_cpus()))
     return _pool.count
 
 
@@ -62,7 +67,7 @@ def set_threads(count: int) -> None:
         raise ValueError(f"threads: expected at least 1, got {count}")
     with _pool.lock:
         _stop()
-        _pool.count = int(count)
+        _pool.count = min(_MOST_THREADS, int(count))
 
 
 def run(code: int, count: int, scratch: int = 0) -> None:
@@ -88,7 +93,7 @@ def run(code: int, count: int, scratch: int = 0) -> None:
                 _start()
             for _ in range(_pool.count - 1 - _announce(_pool.address)):
                 _pool.wake.release()
-        _lead(code, count, _pool.address, _pool.count == 1)
+        _lead(code, count, _pool.address, _pool.count)
     finally:
         _pool.lock.release()
 
@@ -96,10 +101,10 @@ def run(code: int, count: int, scratch: int = 0) -> None:
 def _run_alone(code: int, count: int, scratch: int) -> None:
     shared = getattr(_alone, "shared", None)
     if shared is None or shared[_SCRATCH_SIZE] < scratch:
-        _alone.scratch, shared = np.empty(scratch + 64, np.uint8), np.zeros(64, np.int64)
+        _alone.scratch, shared = np.empty(scratch + 64, np.uint8), np.zeros(_TICKETS + 8, np.int64)
         shared[_SCRATCH], shared[_SCRATCH_SIZE] = -(-_alone.scratch.ctypes.data // 64) * 64, scratch
         _alone.shared = shared
-    _lead(code, count, shared.ctypes.data, True)
+    _lead(code, count, shared.ctypes.data, 1)
 
 
 def _take_scratch(scratch: int) -> None:
@@ -121,7 +126,7 @@ def _serve(pool: _Pool, number: int) -> None:
     """What a follower does: sleep until a leader calls, take tasks while there are any, sleep again."""
     while True:
         pool.wake.acquire()
-        _follow(pool.address, number)
+        _follow(pool.address, number, pool.count)
         if pool.shared[_STOP]:
             return
 
@@ -154,8 +159,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-# What runs without Python. A ticket is one int64: the number of the instruction, its tasks, those taken (32, 16, 16
-# bits). Whoever raises the last part by one, in one piece with having read the rest, owns that task.
+# What runs without Python. A ticket is one int64: the number of the instruction, the end of a share of its tasks, and
+# the next of them (32, 16, 16 bits). Whoever raises the last part by one, in one piece with having read the rest, owns
+# that task.
 
 
 @njit(cache=True)
@@ -166,20 +172,23 @@ def _announce(shared: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _lead(code: int, count: int, shared: int, alone: bool) -> None:
+def _lead(code: int, count: int, shared: int, threads: int) -> None:
     scratch = read(shared + 8 * _SCRATCH)
     for i in range(count):
         at = code + i * (8 * WORDS)
         function, tasks = read(at), read(at + 8)
-        if alone or tasks == 1:
+        if threads == 1 or tasks == 1:
             for task in range(tasks):
                 call_function(function, at + 16, task, scratch)
             continue
-        number = (read(shared + 8 * _TICKET) >> 32) + 1
+        number = read(shared + 8 * _OPEN) + 1
         write(shared + 8 * _INSTRUCTION, at)
         write(shared + 8 * _DONE, 0)
-        write(shared + 8 * _TICKET, (number << 32) | (tasks << 16))
-        _take_tasks(shared, scratch)
+        for who in range(threads):
+            first, end = who * tasks // threads, (who + 1) * tasks // threads
+            write(shared + 8 * (_TICKETS + 8 * who), (number << 32) | (end << 16) | first)
+        write(shared + 8 * _OPEN, number)
+        _take_tasks(shared, 0, threads, scratch)
         since = ticks()
         while read(shared + 8 * _DONE) < tasks:
             relax()
@@ -189,13 +198,14 @@ def _lead(code: int, count: int, shared: int, alone: bool) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _follow(shared: int, number: int) -> None:
+def _follow(shared: int, number: int, threads: int) -> None:
     add(shared + 8 * _AWAKE, 1)
-    since = ticks()
+    since, seen = ticks(), 0
     while not read(shared + 8 * _STOP):
-        ticket = read(shared + 8 * _TICKET)
-        if (ticket & 0xFFFF) < ((ticket >> 16) & 0xFFFF):
-            _take_tasks(shared, read(shared + 8 * _SCRATCH) + number * read(shared + 8 * _SCRATCH_SIZE))
+        opened = read(shared + 8 * _OPEN)
+        if opened != seen:
+            seen = opened
+            _take_tasks(shared, number, threads, read(shared + 8 * _SCRATCH) + number * read(shared + 8 * _SCRATCH_SIZE))
             since = ticks()
         elif ticks() - since < PATIENCE:
             relax()
@@ -210,14 +220,16 @@ def _follow(shared: int, number: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _take_tasks(shared: int, scratch: int) -> None:
-    """Take and run tasks until all of the open instruction have been taken."""
-    while True:
-        ticket = read(shared + 8 * _TICKET)
-        task, tasks = ticket & 0xFFFF, (ticket >> 16) & 0xFFFF
-        if task >= tasks:
-            return
-        if claim(shared + 8 * _TICKET, ticket):
-            at = read(shared + 8 * _INSTRUCTION)
-            call_function(read(at), at + 16, task, scratch)
-            add(shared + 8 * _DONE, 1)
+def _take_tasks(shared: int, me: int, threads: int, scratch: int) -> None:
+    """Take and run the tasks of my share, then what is left of the others'."""
+    for k in range(threads):
+        mine = shared + 8 * (_TICKETS + 8 * ((me + k) % threads))
+        while True:
+            ticket = read(mine)
+            task, end = ticket & 0xFFFF, (ticket >> 16) & 0xFFFF
+            if task >= end:
+                break
+            if claim(mine, ticket):
+                at = read(shared + 8 * _INSTRUCTION)
+                call_function(read(at), at + 16, task, scratch)
+                add(shared + 8 * _DONE, 1)

@@ -12,10 +12,10 @@ import numpy as np
 
 from ..contract import Array
 from . import optim
+from .atomic import call_function
 from .product import _ZEROS, K_BLOCK, pack_rows, shape_of_tile
 from .program import Call, call, ints_at, kernel
 from .simd import BYTES, LANES
-from .atomic import call_function
 from .tile import call_tile, tile
 
 KERNELS = {name: getattr(optim, name.upper()) for name in ("sgd", "momentum", "nesterov", "rmsprop", "adam", "nadam")}
