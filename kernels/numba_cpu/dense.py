@@ -13,10 +13,11 @@ from numba import njit
 
 from .. import check
 from ..contract import Array
-from .product import FEW_ROWS, product, product_by_terms
+from .product import product, product_by_terms
 from .program import Call, call, kernel, launch
 from .simd import LANES, Emitter, Value, emit
 
+FEW_EXAMPLES = 128  # so many, and it pays to let each thread keep to its rows of w
 SUM_ROWS = 128  # a sum of sums rounds less than one long sum
 
 
@@ -40,7 +41,7 @@ def dense_forward_calls(x: Array, w: Array, b: Array, y: Array, floor: float = -
     (B, I), O = x.shape, w.shape[1]
     if not B:
         return []
-    if B <= FEW_ROWS and I * O >= 2**15:
+    if B <= FEW_EXAMPLES and I * O >= 2**15:
         return product_by_terms(x, 4 * I, w, y, B, O, I, b, floor)
     return [product(x, 4 * I, 4, w, 4 * O, y, B, O, I, start=b, floor=floor)]
 

@@ -60,17 +60,21 @@ def product(
     groups, tiles_a_task = blocks(row_tiles, -(-row_tiles // groups))
     how = COLUMNS if transposed else ROWS if tiles_a_task > 2 and n > columns else IN_PLACE
     k_block = k if how == IN_PLACE else min(k, K_BLOCK)
-    last_rows, last_columns = m - rows * (row_tiles - 1), n - columns * (panels - 1)
-    last_vectors = -(-last_columns // LANES)
-    full = panels > 1 or last_columns == columns
-    tiles = [tile(r, v, masked).address if wanted else 0
-             for v, masked, wanted in ((vectors, False, full), (last_vectors, True, last_columns < columns))
-             for r in (rows, last_rows)]
     return call(
         _product, groups * panels, a, row, step, b, b_row, c, 4 * n, _ZEROS if start is None else start,
-        0 if start is None else 4, m, n, k, panels, tiles_a_task, rows, vectors, k_block, how, float(floor), *tiles,
+        0 if start is None else 4, m, n, k, panels, tiles_a_task, rows, vectors, k_block, how, float(floor), *_tiles(m, n, rows, vectors),
         scratch=0 if how == IN_PLACE else (k_block + LANES) * (columns + tiles_a_task * rows + LANES + LANES) * 4,
     )  # fmt: skip
+
+
+def _tiles(m: int, n: int, rows: int, vectors: int) -> list[int]:
+    """Return the addresses of the tiles for all of a panel, for its last rows, and both for the last panel."""
+    columns = vectors * LANES
+    last_rows, last_columns = m - rows * (-(-m // rows) - 1), n - columns * (-(-n // columns) - 1)
+    return [tile(r, v, masked).address if wanted else 0
+            for v, masked, wanted in ((vectors, False, n >= columns),
+                                      (-(-last_columns // LANES), True, last_columns < columns))
+            for r in (rows, last_rows)]  # fmt: skip
 
 
 @kernel
@@ -78,7 +82,11 @@ def _product(a, task, scratch):
     left, row, step, b, b_row, c, c_row = a[0], a[1], a[2], a[3], a[4], a[5], a[6]
     start, start_step, m, n, k, panels, tiles_a_task = a[7], a[8], a[9], a[10], a[11], a[12], a[13]
     rows, vectors, k_block, how, floor = a[14], a[15], a[16], a[17], as_float(a[18])
-    group, panel = task // panels, task % panels
+    if how == COLUMNS:  # the columns of c are rows of b: neighbouring tasks, one thread's share, read the same ones
+        groups = -(-m // (tiles_a_task * rows))
+        panel, group = task // groups, task % groups
+    else:
+        group, panel = task // panels, task % panels
     column = panel * vectors * LANES
     columns = min(vectors * LANES, n - column)
     tiles = 19 if columns == vectors * LANES else 21
@@ -113,52 +121,66 @@ def _product(a, task, scratch):
 def product_by_terms(
     a: Any, row: int, b: Any, c: Array, m: int, n: int, k: int, start: Any, floor: float = -np.inf
 ) -> list[Call]:
-    """Return the instructions of the same c for few rows m, with a task for some rows of b [k, n] instead of columns.
+    """Return the instructions of the same c, with a task for some rows of b [k, n] instead of some columns.
 
-    Each writes the products of its terms to memory of its own; a second instruction adds them up, in their order. So
-    b is read in long runs, and by the thread that has the same rows when the weights are updated.
+    Each writes the products of its terms to memory of its own; a second instruction adds them up, in their order. That
+    is more work, but b is read by the thread whose share of the weights these rows are: lines that one core has written
+    and another reads cost more where few examples are multiplied with each.
     """
-    many, each = blocks(k, max(8, 2**14 // n, -(-k // 16)))
+    many, each = blocks(k, max(8, 2**14 // n, -(-k // (16 if m <= FEW_ROWS else 8))))
     parts = np.empty((many, m, n), np.float32)
     rows, vectors = shape_of_tile(m, n)
     columns = vectors * LANES
-    last_columns = n - columns * (-(-n // columns) - 1)
-    tiles = [tile(rows, vectors, False).address if last_columns == columns or columns < n else 0,
-             tile(rows, -(-last_columns // LANES), True).address if last_columns < columns else 0]
-    _, block = blocks(m * n, max(LANES, m * n // 8 if many * m * n > 2**17 else m * n))
+    packed = m > 2 * rows and columns < n
+    tiles = _tiles(m, n, rows, vectors)
+    some_rows, block = (m, n) if m > 1 else (-(-n // 1024), 1024)
     return [
-        call(_products_of_terms, many, a, row, b, parts, m, n, k, each, rows, columns, _ZEROS, *tiles),
-        call(_add_parts, -(-m * n // block), parts, many, start, c, m * n, n, block, float(floor)),
-    ]
+        call(_products_of_terms, many, a, row, b, parts, m, n, k, each, rows, vectors, int(packed), _ZEROS, *tiles,
+             scratch=4 * each * columns if packed else 0),
+        call(_add_parts, some_rows, parts, many, 4 * m * n, start, 4 * (m == 1), c, n, block, float(floor)),
+    ]  # fmt: skip
 
 
 @kernel
 def _products_of_terms(a, task, scratch):
     left, row, b, parts, m, n, k, each = a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]
-    rows, columns, zeros = a[8], a[9], a[10]
+    rows, vectors, packed, zeros = a[8], a[9], a[10], a[11]
     first, c = task * each, parts + 4 * task * m * n
-    terms = min(each, k - first)
+    terms, columns = min(each, k - first), vectors * LANES
     for column in range(0, n, columns):
         wide = min(columns, n - column)
-        for i in range(0, m, rows):  # m is a multiple of rows
-            call_tile(a[11 if wide == columns else 12], left + i * row + 4 * first, row, 4, 0,
-                      b + 4 * (first * n + column), 4 * n, c + 4 * (i * n + column), 4 * n, zeros, 0, 1, terms, wide,
-                      -np.inf)
+        panel_at, panel_row = b + 4 * (first * n + column), 4 * n
+        if packed:
+            pack_rows(panel_at, panel_row, terms, wide, scratch, vectors * BYTES)
+            panel_at, panel_row = scratch, vectors * BYTES
+        tiles = 12 if wide == columns else 14
+        for i in range(0, m, rows):
+            call_tile(a[tiles + (1 if i + rows > m else 0)], left + i * row + 4 * first, row, 4, 0, panel_at, panel_row,
+                      c + 4 * (i * n + column), 4 * n, zeros, 0, 1, terms, wide, -np.inf)
 
 
 @kernel
 def _add_parts(a, task, scratch):
-    """c[i] = max(floor, start[i mod n] + parts[0, i] + parts[1, i] + ...)."""
-    parts, many, start, c = floats_at(a[0]), a[1], floats_at(a[2]), floats_at(a[3])
-    size, n, block, floor = a[4], a[5], a[6], np.float32(as_float(a[7]))
-    first, end = task * block, min(size, (task + 1) * block)
-    for i in range(first, end):
-        c[i] = start[i % n]
-    for part in range(many):
-        for i in range(first, end):
-            c[i] += parts[part * size + i]
-    for i in range(first, end):
-        c[i] = floor if c[i] <= floor else c[i]
+    """c[i, j] = max(floor, start[j] + parts[0, i, j] + parts[1, i, j] + ...) for a row i, or part of the only one."""
+    parts, many, part, start, start_step, c, n, block = a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]
+    first = task * block
+    count = min(block, n - first) if start_step else n
+    _add_part(parts + 4 * first, many, part, start + start_step * first, c + 4 * first, count, as_float(a[8]))
+
+
+@emit
+def _add_part(
+    e: Emitter, parts: Value, many: Value, part: Value, start: Value, c: Value, count: Value, floor: float
+) -> None:
+    least = e.splat(floor)
+
+    def add_up(j: Value) -> None:
+        at, inside = j * BYTES, e.first(count - j * LANES)
+        begin = [e.load(start + at, inside), parts + at]
+        total, _ = e.loop(many, begin, lambda _, total, p: [total + e.load(p, inside), p + part])
+        e.store(e.where(total <= least, least, total), c + at, inside)
+
+    e.loop((count + LANES - 1) // LANES, [], add_up)
 
 
 @kernel
