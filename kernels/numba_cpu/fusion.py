@@ -19,6 +19,7 @@ import numpy as np
 
 from ..contract import Array
 from . import optim
+from .conv_pool import LARGEST_WINDOW
 from .convolve import new_frame
 from .program import word
 
@@ -79,7 +80,8 @@ def _fuse_pooled_blocks(ops: list[Op], needed: tuple[Array, ...]) -> list[Op]:
     for i in _runs(names, ["conv2d_forward", "relu_forward", "max_pool2d_forward"]):
         x, w, b, y, stride, padding = ops[i].arguments
         h, (pooled_from, p, window, pool_stride) = ops[i + 1].arguments[1], ops[i + 2].arguments
-        if not (_same(ops[i + 1].arguments[0], y) and _same(pooled_from, h) and window == pool_stride):
+        if not (_same(ops[i + 1].arguments[0], y) and _same(pooled_from, h)
+                and window == pool_stride <= LARGEST_WINDOW):
             continue
         for j in _runs(names, ["max_pool2d_backward", "relu_backward", "conv2d_backward"]):
             (_, p2, dp, dh, *_), (_, _, dh2, dy), (_, _, dy2, dx, dw, db, *_) = (o.arguments for o in ops[j : j + 3])
@@ -138,9 +140,10 @@ def _offset(a: Any, vector: Array) -> int | None:
 def _share_frames(ops: list[Op]) -> list[Op]:
     """Let the backward pass of a convolution find the framed images that its forward pass has made."""
     frames, shared = {}, []
+    places = {"conv2d_forward": -1, "conv2d_backward": -1, "conv_relu_pool": -2, "conv_relu_pool_backward": -2}
     for op in ops:
-        if op.name in ("conv2d_forward", "conv2d_backward"):
-            x, padding = op.arguments[0], op.arguments[-1]
+        if op.name in places:
+            x, padding = op.arguments[0], op.arguments[places[op.name]]
             frame = frames.setdefault((word(x), padding), new_frame(x, padding))
             op = Op(op.name, op.arguments, {**op.options, "frame": frame})
         shared.append(op)

@@ -86,7 +86,7 @@ def launch(*calls: Call) -> None:
         _own.most, _own.address = len(calls), _own.code.ctypes.data
     for i, (run, tasks, arguments, _) in enumerate(calls):
         _check(run, tasks, arguments)
-        pack = _packer(tuple(map(type, arguments)))
+        pack = packer((int, int, *map(type, arguments)))
         pack(_own.code, 8 * threads.WORDS * i, run.address, tasks,
              *[address_of(a) if isinstance(a, np.ndarray) else a for a in arguments])
     if calls:
@@ -99,8 +99,9 @@ _own = threading.local()  # each thread writes its instructions to memory of its
 
 
 @cache
-def _packer(kinds: tuple[type, ...]) -> Callable[..., None]:
-    return struct.Struct("qq" + "".join("d" if issubclass(kind, float) else "q" for kind in kinds)).pack_into
+def packer(kinds: tuple[type, ...]) -> Callable[..., None]:
+    """Return `pack(memory, byte, *values)`, which writes values of these types as kernels read them."""
+    return struct.Struct("".join("d" if issubclass(kind, float) else "q" for kind in kinds)).pack_into
 
 
 def _check(kernel: Kernel, tasks: int, arguments: tuple[Any, ...]) -> None:

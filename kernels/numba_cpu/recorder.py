@@ -25,12 +25,12 @@ import numpy as np
 
 from .. import check, check_vectors
 from ..contract import CONTRACT, Array
-from . import activation, conv, dense, dropout, loss, norm, optim, pool, reduce, update
+from . import activation, conv, conv_pool, dense, dropout, loss, norm, optim, pooling, reduce, update
 from .fusion import Op, fuse
-from .program import Call, Program, call, doubles_at, floats_at, kernel, word
+from .program import Call, Program, call, doubles_at, floats_at, kernel, packer, word
 from .threads import WORDS
 
-_MODULES = (dense, conv, pool, activation, norm, dropout, loss, optim, reduce, update)
+_MODULES = (dense, conv, conv_pool, pooling, activation, norm, dropout, loss, optim, reduce, update)
 _CALLS: dict[str, Callable[..., list[Call]]] = {
     name.removesuffix("_calls"): function
     for module in _MODULES for name, function in vars(module).items() if name.endswith("_calls")
@@ -86,12 +86,12 @@ class Recording:
     def __init__(self, ops: list[Op], inputs: dict[str, Array]) -> None:
         self._placeholders, self._inputs = inputs, dict(inputs)
         calls: list[Call] = []
-        self._rows: dict[str, list[int]] = {}  # where the scalars of each op are: the first arguments of its first call
+        self._rows: dict[str, list[int]] = {}  # at which bytes the scalars of each op are: the first arguments of its first call
         self._labels = [op for op in ops if op.name == "softmax_cross_entropy"]
         for op in ops:
             new = [c for c in _CALLS[op.name](*op.arguments, **op.options) if c.tasks]
             scalars_of = op.arguments[0] if op.name == "dense_update" else op.name
-            self._rows.setdefault(scalars_of, []).append(len(calls) * WORDS + 2)
+            self._rows.setdefault(scalars_of, []).append(8 * (len(calls) * WORDS + 2))
             calls += new
         self._program = Program(calls)
         self._code = self._program.code.reshape(-1)
@@ -127,9 +127,10 @@ class Recording:
         """Replace what changes from step to step in all calls of `name`: a rule's scalars, the step of a dropout."""
         rows = self._rows.get(name)
         if rows:
-            words = [word(value) for value in _SCALARS[name](*scalars)]
-            for first in rows:
-                self._code[first : first + len(words)] = words
+            values = _SCALARS[name](*scalars)
+            pack = packer(tuple(map(type, values)))
+            for at in rows:
+                pack(self._code, at, *values)
 
     def run(self) -> None:
         """Run the program; labels are checked before anything is written."""

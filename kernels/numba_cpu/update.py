@@ -8,17 +8,24 @@ run in the same order, cut into pieces of K_BLOCK examples.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from ..contract import Array
 from . import optim
 from .atomic import call_function
+from .optim import STATES
 from .product import _ZEROS, K_BLOCK, pack_rows, shape_of_tile
-from .program import Call, call, ints_at, kernel
-from .simd import BYTES, LANES
+from .program import Call, Kernel, as_float, blocks, call, ints_at, kernel
+from .rules import RULES
+from .simd import BYTES, LANES, Emitter, Value, emit
 from .tile import call_tile, tile
+from .wide import each_vector
 
+NUMBERS = {update.__name__: number for number, update in enumerate(RULES)}
 KERNELS = {name: getattr(optim, name.upper()) for name in ("sgd", "momentum", "nesterov", "rmsprop", "adam", "nadam")}
+FEWEST = 4  # examples: up to here a sum takes no longer than to write it down and read it again
 FEW = 16  # examples: with so few the time goes into reading and writing theta, and nothing is packed
 _WORDS = 16  # of arguments for the rule, in front of the scratch
 
@@ -40,6 +47,10 @@ def dense_update_calls(
         The weights and the state of the rule in its order, updated.
     """
     (B, I), O = x.shape, dy.shape[1]
+    if 1 <= B <= FEWEST and O >= 4 * LANES:  # narrow rows would be all rest
+        tasks, rows = blocks(I, max(1, 8192 // O))
+        state = (*state, theta, theta)[:2]  # a rule without state does not look at it
+        return [call(_few(NUMBERS[rule], B), tasks, *scalars, theta, *state, x, dy, I, O, rows)]
     rows, vectors = shape_of_tile(I, O)
     columns = vectors * LANES
     packed = B > FEW and columns < O
@@ -96,3 +107,43 @@ def _dense_update(a, task, scratch):
     at, values = 4 * first * O, count * O
     rule[4], rule[5], rule[6], rule[7], rule[8], rule[9] = values, values, a[5] + at, dw, a[6] + at, a[7] + at
     call_function(a[4], scratch, 0, 0)
+
+
+@cache
+def _few(rule: int, examples: int) -> Kernel:
+    """Return the kernel for so few examples that the gradient of a value is summed where the rule takes it."""
+    R, B = rule, examples
+
+    def update_of_few(a, task, scratch):
+        theta, first, second, x, dy, I, O, rows = a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11]
+        row = task * rows
+        at = 4 * row * O
+        _update_rows(R, B, theta + at, first + at, second + at, x + 4 * row, 4 * I, dy, min(rows, I - row), O,
+                     as_float(a[0]), as_float(a[1]), as_float(a[2]), as_float(a[3]))
+
+    return kernel(update_of_few)
+
+
+@emit
+def _update_rows(
+    e: Emitter, rule: int, examples: int, theta: Value, first: Value, second: Value, x: Value, x_row: Value, dy: Value,
+    rows: Value, columns: Value, s0: float, s1: float, s2: float, s3: float,
+) -> None:  # fmt: skip
+    update = RULES[rule](e, s0, s1, s2, s3)
+    vectors = [theta, first, second][: 1 + STATES[rule]]
+
+    def update_row(i: Value) -> None:
+        ones = [e.broadcast(x + x_row * b + i * 4) for b in range(examples)]
+        start = i * (columns * 4)
+
+        def body(at: Value, inside: Value | None) -> None:
+            g = e.vector(0.0)
+            for b, one in enumerate(ones):
+                g = e.fma(one, e.load(dy + columns * (4 * b) + at, inside), g)
+            old = [e.load(vector + start + at, inside) for vector in vectors]
+            for vector, value in zip(vectors, update(old[0], g, *old[1:]), strict=True):
+                e.store(value, vector + start + at, inside)
+
+        each_vector(e, columns, body)
+
+    e.loop(rows, [], update_row)
