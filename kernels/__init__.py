@@ -56,7 +56,7 @@ def recorder(backend: Backend, dtype: str) -> Any:
 
     It offers the functions of the contract and writes them down; see `refplay.kernels.numba_cpu.recorder`.
     """
-    if backend.__name__ != f"{__name__}.numba_cpu" or dtype != "float32":  # type: ignore[attr-defined]
+    if getattr(backend, "__name__", "") != f"{__name__}.numba_cpu" or dtype != "float32":
         return None
     return import_module(".numba_cpu.recorder", __name__).Recorder()
 
