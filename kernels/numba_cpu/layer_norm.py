@@ -9,12 +9,26 @@ from __future__ import annotations
 import numpy as np
 
 from ..contract import Array
-from .batch_norm import padded, parameter_gradients
+from .batch_norm import clear, over_rows, padded, parameter_gradients
 from .program import Call, as_float, blocks, call, kernel
 from .simd import LANES, Emitter, Value, emit
-from .wide import double, doubles, each_vector, fold, full_of, full_of_double, real, single, sum_lanes
+from .wide import (
+    double,
+    doubles,
+    each_vector,
+    fold,
+    full_of,
+    load_doubles,
+    real,
+    rounded,
+    square_root,
+    sum_lanes,
+    widened,
+)
 
 BLOCK = 16384  # values of a task
+CACHED = 2048  # values whose rows are gone through twice while they are in the fastest cache
+ROW = 16  # bytes of the four numbers of a row that its gradient needs
 
 
 def forward_calls(
@@ -33,7 +47,7 @@ def backward_calls(
     tasks = tasks if B else 0
     sums = np.empty((tasks, 2, padded(C)))
     over_rows = [call(_backward, tasks, B, C, rows, x, gamma, dy, dx, mean, var, float(epsilon), sums,
-                      scratch=8 * rows)] if B else []  # fmt: skip
+                      scratch=ROW * max(4, CACHED // C))] if B else []  # fmt: skip
     return [*over_rows, parameter_gradients(sums, C, dgamma, dbeta)]
 
 
@@ -48,14 +62,17 @@ def _forward(a, task, scratch):
 @kernel
 def _backward(a, task, scratch):
     B, C, rows = a[0], a[1], a[2]
-    first, end = task * rows, min(B, (task + 1) * rows)
-    for b in range(first, end):
-        at = 4 * C * b
-        _gradient_of_row(a[3] + at, a[5] + at, C, a[4], a[6] + at, a[7] + 4 * b, a[8] + 4 * b,
-                         scratch + 8 * (b - first), as_float(a[9]))
     pad = 8 * (-(-C // LANES) * LANES)
-    at = 4 * C * first
-    _parameter_sums(a[3] + at, a[5] + at, end - first, C, a[7] + 4 * first, scratch, a[10] + 2 * pad * task, pad)
+    sums, end, few = a[10] + 2 * pad * task, min(B, (task + 1) * rows), max(4, CACHED // C)
+    _zero(sums, pad // 4)
+    for first in range(task * rows, end, few):
+        last = min(end, first + few)
+        for b in range(first, last):
+            at = 4 * C * b
+            _row_numbers(a[3] + at, a[5] + at, C, a[4], a[7] + 4 * b, a[8] + 4 * b, scratch + ROW * (b - first),
+                         as_float(a[9]))
+        at = 4 * C * first
+        _gradient_rows(a[3] + at, a[5] + at, last - first, C, a[4], a[6] + at, scratch, sums, pad)
 
 
 @emit
@@ -65,68 +82,66 @@ def _normalize_row(
     def add(at: Value, inside: Value | None, total: Value) -> list[Value]:
         return [total + double(e, e.load(x + at, inside))]
 
-    center = full_of(e, sum_lanes(e, fold(e, C, [doubles(e, 0)], add)[0])) / real(e, C)
-
     def add_square(at: Value, inside: Value | None, total: Value) -> list[Value]:
-        off = double(e, e.load(x + at, inside)) - center
+        off = double(e, e.load(x + at, inside)) - middle
         off = off if inside is None else e.where(inside, off, doubles(e, 0))
         return [e.fma(off, off, total)]
 
-    square = full_of(e, sum_lanes(e, fold(e, C, [doubles(e, 0)], add_square)[0])) / real(e, C)
-    one = e.first(e.whole(1))
-    e.store(single(e, center), mean, one)
-    e.store(single(e, square), var, one)
-    rounded = single(e, center)
-    factor = single(e, 1.0 / e.sqrt(double(e, single(e, square)) + full_of(e, epsilon)))
+    count = real(e, C)
+    center = sum_lanes(e, fold(e, C, [doubles(e, 0)], add)[0]) / count
+    middle = full_of(e, center)
+    square = rounded(e, sum_lanes(e, fold(e, C, [doubles(e, 0)], add_square)[0]) / count)
+    e.store(rounded(e, center), mean)
+    e.store(square, var)
+    shift, factor = e.splat(center), e.splat(1.0 / square_root(e, widened(e, square) + epsilon))
 
     def normalize(at: Value, inside: Value | None) -> None:
-        x_hat = (e.load(x + at, inside) - rounded) * factor
+        x_hat = (e.load(x + at, inside) - shift) * factor
         e.store(e.fma(e.load(gamma + at, inside), x_hat, e.load(beta + at, inside)), y + at, inside)
 
     each_vector(e, C, normalize)
 
 
 @emit
-def _gradient_of_row(
-    e: Emitter, x: Value, dy: Value, C: Value, gamma: Value, dx: Value, mean: Value, var: Value, per_sigma: Value,
-    epsilon: float,
-) -> None:  # fmt: skip
-    """dx = (gamma dy - mean(gamma dy) - x_hat mean(gamma dy x_hat)) / sigma; per_sigma[0] <- 1 / sigma."""
-    center = e.broadcast(mean)
-    wide = 1.0 / e.sqrt(double(e, e.broadcast(var)) + full_of(e, epsilon))
+def _row_numbers(
+    e: Emitter, x: Value, dy: Value, C: Value, gamma: Value, mean: Value, var: Value, to: Value, epsilon: float
+) -> None:
+    """Write mean, mean(gamma dy), mean(gamma dy x_hat) / sigma and 1 / sigma of a row."""
+    middle = e.load_float(mean)
+    per_sigma, per_value = 1.0 / square_root(e, widened(e, e.load_float(var)) + epsilon), 1.0 / real(e, C)
+    center = e.splat(middle)
 
     def add(at: Value, inside: Value | None, total: Value, total_off: Value) -> list[Value]:
-        slope = double(e, e.load(gamma + at, inside)) * double(e, e.load(dy + at, inside))  # 0 outside
-        off = double(e, e.load(x + at, inside) - center)
-        return [total + slope, e.fma(slope, off, total_off)]
+        slope = double(e, e.load(gamma + at, inside) * e.load(dy + at, inside))  # 0 outside
+        return [total + slope, e.fma(slope, double(e, e.load(x + at, inside) - center), total_off)]
 
-    total, total_off = (full_of(e, sum_lanes(e, s)) / real(e, C) for s in fold(e, C, [doubles(e, 0)] * 2, add))
-    shift, slope, factor = single(e, total), single(e, total_off * wide * wide), single(e, wide)
-    e.store(Value(e, e.b.extract_element(wide.v, e.whole(0).v)), per_sigma)
-
-    def write(at: Value, inside: Value | None) -> None:
-        off = e.load(x + at, inside) - center
-        value = e.load(gamma + at, inside) * e.load(dy + at, inside) - shift - off * slope
-        e.store(value * factor, dx + at, inside)
-
-    each_vector(e, C, write)
+    total, total_off = (sum_lanes(e, s) * per_value for s in fold(e, C, [doubles(e, 0)] * 2, add))
+    numbers = middle, rounded(e, total), rounded(e, total_off * per_sigma * per_sigma), rounded(e, per_sigma)
+    for i, number in enumerate(numbers):
+        e.store(number, to + 4 * i)
 
 
 @emit
-def _parameter_sums(
-    e: Emitter, x: Value, dy: Value, rows: Value, C: Value, mean: Value, per_sigma: Value, to: Value, pad: Value
-) -> None:
-    """Write the sums over rows of dy and of dy x_hat, for every column."""
-    def body(at: Value, inside: Value | None) -> None:
-        def add(i: Value, total: Value, total_hat: Value) -> list[Value]:
-            here = i * (C * 4) + at
-            slope = double(e, e.load(dy + here, inside))
-            off = double(e, e.load(x + here, inside) - e.broadcast(mean + i * 4))
-            x_hat = off * full_of_double(e, per_sigma + i * 8)
-            return [total + slope, e.fma(slope, x_hat, total_hat)]
+def _zero(e: Emitter, sums: Value, values: Value) -> None:
+    clear(e, values, sums)
 
-        total, total_hat = e.loop(rows, [doubles(e, 0)] * 2, add)
-        e.store(total, to + at * 2)
-        e.store(total_hat, to + pad + at * 2)
 
-    each_vector(e, C, body)
+@emit
+def _gradient_rows(
+    e: Emitter, x: Value, dy: Value, rows: Value, C: Value, gamma: Value, dx: Value, numbers: Value, sums: Value,
+    pad: Value,
+) -> None:  # fmt: skip
+    """dx = (gamma dy - shift - (x - mean) slope) / sigma; add dy and dy x_hat of the rows to the sums."""
+    def body(at: Value, inside: Value | None, starts: list[Value], rows: list[Value]) -> None:
+        scale = e.load(gamma + at, inside)
+        total, total_hat = load_doubles(e, sums + at * 2), load_doubles(e, sums + pad + at * 2)
+        for start, row in zip(starts, rows, strict=True):
+            center, shift, slope, factor = (e.broadcast(numbers + row * ROW + 4 * i) for i in range(4))
+            grown, off = e.load(dy + start + at, inside), e.load(x + start + at, inside) - center
+            e.store((scale * grown - shift - off * slope) * factor, dx + start + at, inside)
+            wide = double(e, grown)
+            total, total_hat = total + wide, e.fma(wide, double(e, off * factor), total_hat)
+        e.store(total, sums + at * 2)
+        e.store(total_hat, sums + pad + at * 2)
+
+    over_rows(e, rows, C, [], body, writes=True)

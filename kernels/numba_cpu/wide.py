@@ -54,11 +54,6 @@ def load_doubles(e: Emitter, address: Value) -> Value:
     return e._load(address, F64)
 
 
-def full_of_double(e: Emitter, address: Value) -> Value:
-    """Return a vector full of the float64 at `address`."""
-    return full_of(e, e._load(address, F64.element))
-
-
 def double(e: Emitter, a: Value) -> Value:
     """Return float32 or int32 as float64."""
     whole = isinstance(a.v.type.element, ir.IntType)
@@ -83,8 +78,23 @@ def full_of(e: Emitter, scalar: Value) -> Value:
 
 
 def real(e: Emitter, whole: Value) -> Value:
-    """Return a vector of float64 full of an int64."""
-    return full_of(e, Value(e, e.b.sitofp(whole.v, F64.element)))
+    """Return an int64 as float64."""
+    return Value(e, e.b.sitofp(whole.v, F64.element))
+
+
+def square_root(e: Emitter, a: Value) -> Value:
+    """Return the square root of one float64."""
+    return Value(e, e._call("llvm.sqrt.f64", F64.element, a.v))
+
+
+def rounded(e: Emitter, a: Value) -> Value:
+    """Return one float64 as float32."""
+    return Value(e, e.b.fptrunc(a.v, F32.element))
+
+
+def widened(e: Emitter, a: Value) -> Value:
+    """Return one float32 as float64."""
+    return Value(e, e.b.fpext(a.v, F64.element))
 
 
 def halves(e: Emitter, scalar: Value) -> tuple[Value, Value]:
