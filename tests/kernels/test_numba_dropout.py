@@ -21,6 +21,9 @@ PER_BLOCK = 4 * dropout.LANES
 @example(shape=(PER_BLOCK - 1,), dtype="float32", rate=0.3, seed=2**64 - 1, step=2**32 - 1, layer=2**32 - 1)
 @example(shape=(PER_BLOCK,), dtype="float64", rate=0.3, seed=2**63, step=2**31, layer=1)
 @example(shape=(3 * PER_BLOCK + 1,), dtype="float32", rate=0.3, seed=2**32, step=0, layer=2**31)
+@example(shape=(dropout.CHUNK + 1,), dtype="float32", rate=0.3, seed=2**64 - 1, step=2**32 - 1, layer=2**32 - 1)
+@example(shape=(2 * dropout.BLOCK + 4 * dropout.CHUNK - 1,), dtype="float32", rate=0.7, seed=3, step=1, layer=0)
+@example(shape=(99,), dtype="float32", rate=1 - 2.0**-40, seed=3, step=1, layer=0)  # its threshold has 33 bits
 def test_dropout_is_the_reference_bit_for_bit(reference, shape, dtype, rate, seed, step, layer):
     x = np.asarray(np.random.default_rng(len(shape)).normal(0.3, 1.0, shape).astype(dtype))
     for name in ("dropout_forward", "dropout_backward"):
@@ -59,10 +62,11 @@ def test_blocks_beyond_2_to_the_32_carry_into_the_second_word(first):
 
 
 @pytest.mark.parametrize("index", [0, 1, 2, 3, 7])
-def test_a_word_that_equals_the_threshold_is_kept_and_the_one_below_dropped(index):
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_word_that_equals_the_threshold_is_kept_and_the_one_below_dropped(index, dtype):
     word = philox4x32((index // 4, 0, 8, 9), (6, 0))[index % 4]
     for threshold, kept in ((word, True), (word + 1, False)):
-        x, y = np.ones(8), np.empty(8)
+        x, y = np.ones(8, dtype), np.empty(8, dtype)
         NUMBA.dropout_forward(x, y, threshold / 2**32, 6, 8, 9)
         assert (y[index] != 0) == kept
 

@@ -4,6 +4,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from refplay import kernels
+from refplay.kernels.numba_cpu.norm import batch_norm_forward_calls
+from refplay.kernels.numba_cpu.program import launch
 
 NUMBA = kernels.load("numba")
 drawn = settings(derandomize=True, deadline=None, max_examples=60)
@@ -79,6 +81,8 @@ def check_backward(assert_close, axis, outer, x, mean, dy, weight, sigma, actual
     dtype=dtypes,
 )  # fmt: skip
 @example(shape=(2, 4099, 3), offset=300.0, epsilon=1e-5, dtype="float32")  # a float32 sum would be 100 units off
+@example(shape=(2, 701, 65), offset=300.0, epsilon=1e-5, dtype="float32")  # cut into blocks, the last one shorter
+@example(shape=(3, 18, 1025), offset=0.5, epsilon=0.3, dtype="float32")  # rows of more than a page
 def test_batch_norm_is_within_its_roundings(reference, assert_close, shape, offset, epsilon, dtype):
     g, _, c = shape
     x, gamma, beta, dy = draw(np.random.default_rng(7), shape, c, offset, dtype)
@@ -106,6 +110,7 @@ def test_batch_norm_is_within_its_roundings(reference, assert_close, shape, offs
 @drawn
 @given(shape=st.tuples(st.integers(0, 6), st.integers(1, 70)), offset=offsets, epsilon=epsilons, dtype=dtypes)
 @example(shape=(3, 4099), offset=300.0, epsilon=1e-5, dtype="float32")
+@example(shape=(701, 65), offset=300.0, epsilon=1e-5, dtype="float32")  # more than one task
 def test_layer_norm_is_within_its_roundings(reference, assert_close, shape, offset, epsilon, dtype):
     b, c = shape
     x, gamma, beta, dy = draw(np.random.default_rng(8), shape, c, offset, dtype)
@@ -138,3 +143,14 @@ def test_a_constant_input_has_variance_zero_and_a_nan_stays_in_its_group(dtype):
     touched = np.zeros((2, 4, 3), bool)
     touched[1, :, 0] = True
     np.testing.assert_array_equal(np.isnan(y), touched)
+
+
+@drawn
+@given(shape=st.tuples(st.integers(0, 3), st.integers(1, 9), st.integers(1, 35)), floor=st.sampled_from([0.0, -0.4]))
+def test_batch_norm_with_a_floor_is_batch_norm_then_a_maximum(shape, floor):
+    x, gamma, beta, _ = draw(np.random.default_rng(9), shape, shape[2], 0.5, "float32")
+    y, mean, var, same = np.empty_like(x), *np.empty((2, shape[0], shape[2]), "f4"), np.empty_like(x)
+    x[..., 0] = np.nan
+    NUMBA.batch_norm_forward(x, gamma, beta, y, mean, var, 0.01)
+    launch(*batch_norm_forward_calls(x, gamma, beta, same, mean, var, 0.01, floor=floor))
+    np.testing.assert_array_equal(same, np.maximum(y, np.float32(floor)))

@@ -24,6 +24,16 @@ def test_norm_is_summed_in_float64(assert_close, n, dtype, size):
     assert_close(norm, exact, (n / 2 + 1) * np.finfo("float64").eps / 2 * exact)
 
 
+@pytest.mark.parametrize("size", [1e-320, 1e-200, 1e160, 1e300])
+def test_norm_keeps_to_the_range_of_float64_though_its_squares_do_not(assert_close, size):
+    units = np.random.default_rng(5).integers(1, 999, 1009)
+    g = size * units
+    exact = math.hypot(*g)
+    # each value over the largest, its square, the sum; where the values are denormal, that is all they have
+    assert_close(NUMBA.l2_norm(g), exact, (1009 + 4) * np.finfo("float64").eps * exact)
+    assert NUMBA.l2_norm(0 * g) == 0
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("place", [0, 40, 99])
 def test_norm_shows_what_is_not_finite(bad, place):

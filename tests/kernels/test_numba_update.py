@@ -12,8 +12,8 @@ SCALARS = {"sgd": (0.1,), "momentum": (0.1, 0.9), "nesterov": (0.1, 0.9), "rmspr
            "adam": (3, 0.1, 0.9, 0.8, 0.01), "nadam": (3, 0.1, 0.9, 0.8, 0.01)}  # fmt: skip
 STATES = {"sgd": 0, "momentum": 1, "nesterov": 1, "rmsprop": 2, "adam": 2, "nadam": 2}
 # (B, I, O): one of everything, odd rests of rows and lanes, more examples than are summed at once, no examples
-SHAPES = [(1, 1, 1), (1, 13, 3), (3, 17, 65), (5, 211, 256), (17, 100, 10), (33, 97, 193), (600, 50, 130), (1030, 7, 67),
-          (0, 3, 5)]  # fmt: skip
+SHAPES = [(1, 1, 1), (1, 13, 3), (3, 17, 65), (5, 211, 256), (17, 100, 10), (33, 97, 193), (600, 50, 130),
+          (1030, 7, 67), (0, 3, 5)]  # fmt: skip
 
 
 def draw(rule, B, I, O):
