@@ -26,9 +26,9 @@ def l2_norm(g: Array) -> float:
     """
     check.l2_norm(g)
     if g.dtype == np.float32:
-        total = np.zeros(1)
-        launch(*l2_norm_calls(g, total))
-        return float(total[0])
+        norm = np.empty(1)
+        launch(*l2_norm_calls(g, norm))
+        return float(norm[0])
     total = _sum_of_squares(g, 1.0)
     if not isfinite(total) or total < _SMALLEST:
         largest = _largest(g)
@@ -150,11 +150,11 @@ def _sum_of_squares(g: Array, unit: float) -> float:
 def _largest(g: Array) -> float:
     largest = 0.0
     for i in range(g.size):
-        if not abs(g[i]) <= largest:
+        if not abs(g[i]) <= largest:  # larger, or NaN, after which nothing is larger
             largest = abs(g[i])
-            if largest != largest:
-                return largest
-    return largest
+            if np.isnan(largest):
+                break
+    return float(largest)
 
 
 @njit(cache=True, nogil=True)
