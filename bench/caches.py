@@ -3,7 +3,7 @@
     python bench/caches.py
 
 1. Whether two threads run on two cores just now: on a virtual machine two CPUs may be one core for a while.
-2. What it costs that one core reads what another has written: a matrix updated by rows, then read by rows or by columns.
+2. What it costs that one core reads what another has written: a matrix updated by rows, then read by rows, by columns.
 3. What subnormal numbers (below 1.2e-38) cost, by operation.
 """
 
