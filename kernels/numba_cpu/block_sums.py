@@ -32,7 +32,7 @@ def _sum_blocks(
     places = [(r, j) for r in range(lines) for j in range(vectors)]
 
     def add_block(i: Value, *sums: Value) -> list[Value]:
-        block, factor = base + _offset(e, offsets + i * 4), e.broadcast(factors + i * 4)
+        block, factor = base + load_offset(e, offsets + i * 4), e.broadcast(factors + i * 4)
         return [e.fma(factor, e.load(block + line * r + BYTES * j, inside[j]), one)
                 for (r, j), one in zip(places, sums, strict=True)]
 
@@ -41,7 +41,7 @@ def _sum_blocks(
         e.store(one, out + out_line * r + BYTES * j, inside[j])
 
 
-def _offset(e: Emitter, address: Value) -> Value:
+def load_offset(e: Emitter, address: Value) -> Value:
     """Return the int32 at `address` as int64."""
     return Value(e, e.b.sext(e._load(address, _I32).v, _I64))
 

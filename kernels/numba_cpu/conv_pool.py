@@ -22,7 +22,8 @@ from .lists import DEAD, load_winners
 from .program import Call, Kernel, blocks, call, kernel
 from .simd import BYTES, LANES, Emitter, Value, emit
 from .tile import call_tile
-from .winners import backward_filters, backward_images
+from .winner_filters import backward_filters
+from .winner_images import backward_images
 
 LARGEST_WINDOW = 15  # a winner is a byte
 

@@ -12,7 +12,7 @@ from ..contract import Array
 from .convolve import copy_lines
 from .layout import clear
 from .program import Call, Kernel, blocks, call, kernel
-from .simd import LANES, Emitter, Value, emit
+from .simd import BYTES, LANES, Emitter, Value, emit
 from .wide import double, each_vector, full_of, single
 
 TASK = 2**16  # values of x of a task, some 10 microseconds
@@ -155,28 +155,30 @@ def global_avg_pool_forward_calls(x: Array, y: Array) -> list[Call]:
 def _avg_forward(a, task, scratch):
     x, y, N, pixels, C, each = a[0], a[1], a[2], a[3], a[4], a[5]
     for n in range(task * each, min(N, (task + 1) * each)):
-        _mean(x + n * pixels * C * 4, C * 4, pixels, C, y + n * C * 4, float(pixels))
+        for c in range(0, C, 4 * LANES):
+            at, to, here = x + (n * pixels * C + c) * 4, y + (n * C + c) * 4, min(4 * LANES, C - c)
+            if here > 2 * LANES:
+                _mean(4, at, C * 4, pixels, here, to, float(pixels))
+            elif here > LANES:
+                _mean(2, at, C * 4, pixels, here, to, float(pixels))
+            else:
+                _mean(1, at, C * 4, pixels, here, to, float(pixels))
 
 
 @emit
-def _mean(e: Emitter, x: Value, pixel: Value, pixels: Value, C: Value, y: Value, count: float) -> None:
-    """Sums in float64, of even and odd pixels side by side: half as long a wait for the sum before."""
-    half = pixels // 2
+def _mean(e: Emitter, vectors: int, x: Value, pixel: Value, pixels: Value, C: Value, y: Value, count: float) -> None:
+    """Sums in float64, of so many vectors of channels at a time."""
+    inside = _inside(e, vectors, C)
 
-    def mean(at: Value, mask: Value | None) -> None:
-        def add_pair(i: Value, even: Value, odd: Value) -> list[Value]:
-            place = x + at + pixel * i * 2
-            return [even + double(e, e.load(place, mask)), odd + double(e, e.load(place + pixel, mask))]
+    def add_pixel(i: Value, *sums: Value) -> list[Value]:
+        return [one + double(e, e.load(x + pixel * i + j * BYTES, inside[j])) for j, one in enumerate(sums)]
 
-        def add_last(_: Value, even: Value) -> list[Value]:
-            return [even + double(e, e.load(x + at + pixel * (pixels - 1), mask))]
+    for j, one in enumerate(e.loop(pixels, [double(e, e.vector(0))] * vectors, add_pixel)):
+        e.store(single(e, one / full_of(e, count)), y + j * BYTES, inside[j])
 
-        zero = double(e, e.vector(0))
-        even, odd = e.loop(half, [zero, zero], add_pair)
-        (even,) = e.loop(pixels - half * 2, [even], add_last)
-        e.store(single(e, (even + odd) / full_of(e, count)), y + at, mask)
 
-    each_vector(e, C, mean)
+def _inside(e: Emitter, vectors: int, C: Value) -> list[Value]:
+    return [e.first(C - LANES * j) for j in range(vectors)]
 
 
 def global_avg_pool_backward_calls(dy: Array, dx: Array) -> list[Call]:
@@ -190,13 +192,23 @@ def global_avg_pool_backward_calls(dy: Array, dx: Array) -> list[Call]:
 def _avg_backward(a, task, scratch):
     dy, dx, N, pixels, C, each = a[0], a[1], a[2], a[3], a[4], a[5]
     for n in range(task * each, min(N, (task + 1) * each)):
-        _spread(dy + n * C * 4, dx + n * pixels * C * 4, C * 4, pixels, C, float(pixels))
+        for c in range(0, C, 4 * LANES):
+            at, to, here = dy + (n * C + c) * 4, dx + (n * pixels * C + c) * 4, min(4 * LANES, C - c)
+            if here > LANES:
+                _spread(4, at, to, C * 4, pixels, here, float(pixels))
+            else:
+                _spread(1, at, to, C * 4, pixels, here, float(pixels))
 
 
 @emit
-def _spread(e: Emitter, dy: Value, dx: Value, pixel: Value, pixels: Value, C: Value, count: float) -> None:
-    def spread(at: Value, mask: Value | None) -> None:
-        value = e.load(dy + at, mask) / e.splat(count)
-        e.loop(pixels, [], lambda i: e.store(value, dx + pixel * i + at, mask))
+def _spread(
+    e: Emitter, vectors: int, dy: Value, dx: Value, pixel: Value, pixels: Value, C: Value, count: float
+) -> None:
+    inside = _inside(e, vectors, C)
+    values = [e.load(dy + j * BYTES, mask) / e.splat(count) for j, mask in enumerate(inside)]
 
-    each_vector(e, C, spread)
+    def write_pixel(i: Value) -> None:
+        for j, value in enumerate(values):
+            e.store(value, dx + pixel * i + j * BYTES, inside[j])
+
+    e.loop(pixels, [], write_pixel)
