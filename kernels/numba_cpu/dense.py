@@ -17,7 +17,8 @@ from .product import product, product_by_terms
 from .program import Call, call, kernel, launch
 from .simd import LANES, Emitter, Value, emit
 
-FEW_EXAMPLES = 128  # so many, and it pays to let each thread keep to its rows of w
+FEW_EXAMPLES = 8  # so many, and reading w is what takes the time: in long runs, by the thread that updates these rows
+CACHED = 2**18  # weights that stay in the caches of the cores from step to step: the same up to 128 examples
 SUM_ROWS = 128  # a sum of sums rounds less than one long sum
 
 
@@ -41,7 +42,7 @@ def dense_forward_calls(x: Array, w: Array, b: Array, y: Array, floor: float = -
     (B, I), O = x.shape, w.shape[1]
     if not B:
         return []
-    if B <= FEW_EXAMPLES and I * O >= 2**15:
+    if I * O >= 2**15 and B <= (FEW_EXAMPLES if I * O > CACHED else 128):
         return product_by_terms(x, 4 * I, w, y, B, O, I, b, floor)
     return [product(x, 4 * I, 4, w, 4 * O, y, B, O, I, start=b, floor=floor)]
 

@@ -27,6 +27,7 @@ NUMBERS = {update.__name__: number for number, update in enumerate(RULES)}
 KERNELS = {name: getattr(optim, name.upper()) for name in ("sgd", "momentum", "nesterov", "rmsprop", "adam", "nadam")}
 FEWEST = 4  # examples: up to here a sum takes no longer than to write it down and read it again
 FEW = 16  # examples: with so few the time goes into reading and writing theta, and nothing is packed
+MANY = 512  # examples: with so many it pays to copy dy together for fewer tasks
 _WORDS = 16  # of arguments for the rule, in front of the scratch
 
 
@@ -54,7 +55,7 @@ def dense_update_calls(
     rows, vectors = shape_of_tile(I, O)
     columns = vectors * LANES
     packed = B > FEW and columns < O
-    wanted = max(1, 8192 // O) if B <= FEW else min(48, -(-I // 8))
+    wanted = max(1, 8192 // O) if B <= FEW else min(48 if B < MANY else 128, -(-I // 8))
     rows_a_task = rows * -(-min(wanted, I) // rows)
     tasks = -(-I // rows_a_task)
     k_block = min(B, K_BLOCK) if packed else B
