@@ -4,6 +4,7 @@ from refplay.train.checkpoints import Checkpoint, best_checkpoint, latest_checkp
 from refplay.train.divergence import Diverged, check_divergence, check_recovery
 from refplay.train.evaluation import Evaluation, evaluate
 from refplay.train.loop import Report, Result, fit, load_weights
+from refplay.train.memory import Memory, step_memory
 from refplay.train.progress import Curve
 from refplay.train.step import Step, make_step
 from refplay.train.training import Training
@@ -13,6 +14,7 @@ __all__ = [
     "Curve",
     "Diverged",
     "Evaluation",
+    "Memory",
     "Report",
     "Result",
     "Step",
@@ -27,4 +29,5 @@ __all__ = [
     "load_weights",
     "make_step",
     "read_checkpoint",
+    "step_memory",
 ]
