@@ -1,5 +1,6 @@
 """Training: the loop, evaluation, checkpoints with retrospective selection, divergence."""
 
+from refplay.train.accumulation import make_accumulated_gradient, make_accumulated_step
 from refplay.train.checkpoints import Checkpoint, best_checkpoint, latest_checkpoint, list_checkpoints, read_checkpoint
 from refplay.train.divergence import Diverged, check_divergence, check_recovery
 from refplay.train.evaluation import Evaluation, evaluate
@@ -27,6 +28,8 @@ __all__ = [
     "latest_checkpoint",
     "list_checkpoints",
     "load_weights",
+    "make_accumulated_gradient",
+    "make_accumulated_step",
     "make_step",
     "read_checkpoint",
     "step_memory",
