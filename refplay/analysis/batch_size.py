@@ -83,10 +83,10 @@ def choose_batch_size(
 
 def _change(before: Timing, cost: Cost, timing: Timing, device_steps: int) -> str:
     """Compare two consumptions; they stay where the rounds of measurement allow either to be the larger."""
-    lowest, highest = device_steps * min(timing.rounds), device_steps * max(timing.rounds)
-    if lowest > cost.devices * cost.steps * max(before.rounds):
+    lowest, highest = device_steps * timing.fastest, device_steps * timing.slowest
+    if lowest > cost.devices * cost.steps * before.slowest:
         return "increases"
-    return "decreases" if highest < cost.devices * cost.steps * min(before.rounds) else "stays"
+    return "decreases" if highest < cost.devices * cost.steps * before.fastest else "stays"
 
 
 def _at_least_one(what: str, value: int | None) -> int:

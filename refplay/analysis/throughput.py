@@ -33,6 +33,16 @@ class Timing(NamedTuple):
     failed: str = ""
 
     @property
+    def fastest(self) -> float:
+        """Seconds of a step as repeating may give them at best; of five rounds or more, the fastest is not believed."""
+        return sorted(self.rounds)[1 if len(self.rounds) >= 5 else 0]
+
+    @property
+    def slowest(self) -> float:
+        """The same at worst."""
+        return sorted(self.rounds)[-2 if len(self.rounds) >= 5 else -1]
+
+    @property
     def throughput(self) -> float:
         """Examples per second."""
         return self.batch_size / self.seconds
@@ -46,6 +56,32 @@ class Timing(NamedTuple):
 def failure(batch_size: int, memory: int, why: str) -> Timing:
     """Return the record of a size that could not be measured."""
     return Timing(batch_size, 0.0, 0.0, 0.0, (), 0.0, 0, memory, why)
+
+
+class Comparison(NamedTuple):
+    """Two ways to do a step, timed in turns at one batch size."""
+
+    plain: Timing
+    other: Timing
+
+    @property
+    def gains(self) -> tuple[float, float, float]:
+        """By what factor the other way has more throughput: median, least and most that the rounds allow."""
+        return (self.plain.seconds / self.other.seconds, self.plain.fastest / self.other.slowest,
+                self.plain.slowest / self.other.fastest)
+
+
+class Measured(NamedTuple):
+    """A whole measurement: what `refplay throughput` stores and reports."""
+
+    key: dict[str, str]  # what it belongs to: model, optimizer, data, backend, machine, versions
+    budget: int  # bytes that a step was allowed
+    ours: tuple[Timing, ...]
+    peers: dict[str, tuple[Timing, ...]]
+    accumulation: Comparison | None  # one batch against the same in pieces, at the largest size worth considering
+    prefetch: Comparison | None  # without against with prefetching
+    ended: str  # what ended the doubling
+    load: float  # runnable processes on the machine before the first step (load average of a minute)
 
 
 class Doubling(NamedTuple):
@@ -98,13 +134,13 @@ def doublings(timings: Sequence[Timing]) -> list[Doubling]:
 def gains(a: Timing, b: Timing) -> tuple[float, float, float]:
     """Return by what factor the throughput of `b` exceeds that of `a` per doubling of the batch: median and bounds.
 
-    The bounds are the smallest and the largest quotient of two rounds, one of each.
+    The bounds are the quotients of the slowest round of one and the fastest of the other.
     """
     power = 1.0 / math.log2(b.batch_size / a.batch_size)
     per_step = b.batch_size / a.batch_size
     middle, lowest, highest = (
         (per_step * before / after) ** power
-        for before, after in ((a.seconds, b.seconds), (min(a.rounds), max(b.rounds)), (max(a.rounds), min(b.rounds)))
+        for before, after in ((a.seconds, b.seconds), (a.fastest, b.slowest), (a.slowest, b.fastest))
     )
     return middle, lowest, highest
 
@@ -156,8 +192,8 @@ def saturation(timings: Sequence[Timing]) -> Saturation:
         return candidate
 
     middle = [timing.throughput for timing in ordered]
-    slow = [timing.batch_size / max(timing.rounds) for timing in ordered]
-    fast = [timing.batch_size / min(timing.rounds) for timing in ordered]
+    slow = [timing.batch_size / timing.slowest for timing in ordered]
+    fast = [timing.batch_size / timing.fastest for timing in ordered]
     best, least, most = last(middle, middle), last(slow, fast), last(fast, slow)
     sizes = [timing.batch_size for timing in ordered]
     return Saturation(sizes[best], sizes[min(least, best)], sizes[max(most, best)], best < len(sizes) - 1)
