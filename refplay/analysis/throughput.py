@@ -23,7 +23,7 @@ class Timing(NamedTuple):
     """
 
     batch_size: int
-    seconds: float  # median of a whole step: waiting for the batch, loss, gradient, update
+    seconds: float  # of a whole step: waiting for the batch, loss, gradient, update; median of the rounds
     lower: float  # first quartile of the steps
     upper: float  # third quartile
     rounds: tuple[float, ...]  # the median of each round: what repeating the measurement gives
@@ -61,6 +61,7 @@ def failure(batch_size: int, memory: int, why: str) -> Timing:
 class Comparison(NamedTuple):
     """Two ways to do a step, timed in turns at one batch size."""
 
+    what: str  # the other way
     plain: Timing
     other: Timing
 
@@ -81,7 +82,7 @@ class Measured(NamedTuple):
     accumulation: Comparison | None  # one batch against the same in pieces, at the largest size worth considering
     prefetch: Comparison | None  # without against with prefetching
     ended: str  # what ended the doubling
-    load: float  # runnable processes on the machine before the first step (load average of a minute)
+    busy: float  # cores that other processes took meanwhile, on average
 
 
 class Doubling(NamedTuple):

@@ -31,7 +31,7 @@ def accumulation(
         pieces = make_accumulated_step(network, setup.optimizer, size, PIECES, hyperparameters=setup.hyperparameters)
         progress(f"gradient accumulation at batch size {size}")
         other = Contender(make_gather(setup.data.train, size, seed=0), plain_step(network, pieces))
-        return _compare(setup, size, other, seconds)
+        return _compare(setup, size, f"in {PIECES} pieces of {size // PIECES}", other, seconds)
     except (InputError, MemoryError):
         return None
 
@@ -47,12 +47,14 @@ def prefetch(
     progress(f"prefetching at batch size {size}")
     with prefetching(setup.data.train, size, seed=0) as gather:
         try:
-            return _compare(setup, size, Contender(gather, setup.step(setup.network(), size)), seconds)
+            other = Contender(gather, setup.step(setup.network(), size))
+            return _compare(setup, size, "with a thread that gathers ahead", other, seconds)
         except MemoryError:
             return None
 
 
-def _compare(setup: Setup, size: int, other: Contender, seconds: float) -> Comparison | None:
+def _compare(setup: Setup, size: int, what: str, other: Contender, seconds: float) -> Comparison | None:
     plain = Contender(make_gather(setup.data.train, size, seed=0), setup.step(setup.network(), size))
     found = time_in_turns({"plain": plain, "other": other}, size, {}, seconds)
-    return None if any(timing.failed for timing in found.values()) else Comparison(found["plain"], found["other"])
+    failed = any(timing.failed for timing in found.values())
+    return None if failed else Comparison(what, found["plain"], found["other"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -31,6 +32,19 @@ def versions(packages: Iterable[str] = ()) -> dict[str, str]:
     """Return the versions of Python, refplay, NumPy, Numba and of other `packages`, all of them installed."""
     others = {name: metadata.version(name) for name in ("numpy", "numba", *packages)}
     return {"python": platform.python_version(), "refplay": __version__, **others}
+
+
+def others() -> float:
+    """Return the seconds of processor time that everything but this process has taken, up to a constant.
+
+    Two readings tell how busy the machine was with other work in between; 0 where the system does not say (not Linux).
+    """
+    try:
+        ticks = [int(word) for word in Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]]
+    except (OSError, ValueError):
+        return 0.0
+    user, nice, system, _, _, irq, soft, steal = ticks[:8]  # the rest is idle, or counted in these already
+    return (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK") - time.process_time()
 
 
 def _cpu() -> str:

@@ -44,7 +44,7 @@ class Setup:
     Raises
     ------
     InputError
-        No such optimizer, hyperparameter or backend, or one that cannot run here.
+        No such optimizer, hyperparameter or backend; a value out of its range; a backend that cannot run here.
     """
 
     model: Model
@@ -60,6 +60,9 @@ class Setup:
         known = RULES[self.optimizer].hyperparameters
         for unknown in set(self.hyperparameters) - set(known):
             raise InputError(f"{self.optimizer} has no hyperparameter {unknown!r}; it has {', '.join(known) or 'none'}")
+        kernels, theta, g = load("numpy"), np.ones(1), np.ones(1)  # the rule itself knows the ranges: let it step once
+        RULES[self.optimizer].update(theta, g, RULES[self.optimizer].init(theta, kernels), lr=LEARNING_RATE,
+                                     **self.hyperparameters, kernels=kernels)
         reasons = available()
         if self.backend not in reasons:
             raise InputError(f"unknown backend {self.backend!r}; choose one of {', '.join(reasons)}")

@@ -53,7 +53,9 @@ class _Watch:
     def round(self, seconds: float) -> None:
         """Time steps for so many seconds; the first one, which finds another contender's caches, does not count."""
         self.step()
-        end, total, waiting = perf_counter() + seconds, [], []
+        total: list[float] = []
+        waiting: list[float] = []
+        end = perf_counter() + seconds
         while len(total) < LEAST or perf_counter() < end:
             step = self.step()
             total.append(step[0])
@@ -63,9 +65,10 @@ class _Watch:
 
     def timing(self, batch_size: int, memory: int) -> Timing:
         total, waiting = np.concatenate(self.total), np.concatenate(self.waiting)
-        lower, middle, upper = (float(quartile) for quartile in np.quantile(total, (0.25, 0.5, 0.75)))
         rounds = tuple(float(np.median(each)) for each in self.total)
-        return Timing(batch_size, middle, lower, upper, rounds, float(np.median(waiting)), len(total), memory)
+        lower, upper = (float(quartile) for quartile in np.quantile(total, (0.25, 0.75)))
+        return Timing(batch_size, float(np.median(rounds)), lower, upper, rounds, float(np.median(waiting)), len(total),
+                      memory)
 
 
 def time_in_turns(
@@ -74,8 +77,9 @@ def time_in_turns(
     """Return how fast each contender trains.
 
     A contender takes 3 steps of warm-up, then part in 5 rounds. A round lasts a fifth of `seconds` and at least three
-    steps; its first step does not count. So the median rests on 15 steps or more, and the rounds tell how far it can be
-    trusted. One whose memory runs out is recorded as failed, and the others go on.
+    steps; its first step does not count. The time of a step is the median over the rounds of the median over a round's
+    steps: it rests on 15 steps or more, and the rounds tell how far it can be trusted. A contender whose memory runs
+    out is recorded as failed, and the others go on.
 
     Parameters
     ----------
@@ -93,8 +97,8 @@ def time_in_turns(
     def attempt(name: str, action: Callable[[], None]) -> None:
         try:
             action()
-        except MemoryError as error:
-            failed[name] = f"out of memory: {error}" if str(error) else "out of memory"
+        except MemoryError:
+            failed[name] = "out of memory"
 
     collecting = gc.isenabled()
     gc.disable()  # a collection would fall into some step by chance

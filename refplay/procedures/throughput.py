@@ -7,8 +7,8 @@ enough for a reliable estimate. What the numbers mean is `refplay.analysis.throu
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from refplay.analysis.throughput import Measured, Timing, failure, measured
 from refplay.data import make_gather
 from refplay.errors import InputError
 from refplay.procedures.beside import accumulation, prefetch
+from refplay.procedures.machine import others
 from refplay.procedures.peers import check_peer, make_peer_step
 from refplay.procedures.setup import LEARNING_RATE, Setup, key_of
 from refplay.procedures.stopwatch import Contender, time_in_turns
@@ -80,7 +81,7 @@ def measure(
     for peer in peers:
         check_peer(peer)
     fitting = check_sizes(setup, sizes, memory)
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    begun, used = perf_counter(), others()
     ours: list[Timing] = []
     theirs: dict[str, list[Timing]] = {peer: [] for peer in peers}
     for size in fitting:
@@ -96,11 +97,11 @@ def measure(
             theirs[peer].append(found[peer])
         if ours[-1].failed:
             break
+    pieces = accumulation(setup, ours, seconds, progress) if measured(ours) else None
+    ahead = prefetch(setup, ours, seconds, progress) if measured(ours) else None
     return Measured(
-        key_of(setup, peers), memory, tuple(ours), {peer: tuple(rows) for peer, rows in theirs.items()},
-        accumulation=accumulation(setup, ours, seconds, progress) if measured(ours) else None,
-        prefetch=prefetch(setup, ours, seconds, progress) if measured(ours) else None,
-        ended=_end(setup, sizes, fitting, ours[-1]), load=load)
+        key_of(setup, peers), memory, tuple(ours), {peer: tuple(rows) for peer, rows in theirs.items()}, pieces, ahead,
+        ended=_end(setup, sizes, fitting, ours[-1]), busy=max(0.0, others() - used) / (perf_counter() - begun))
 
 
 def check_sizes(setup: Setup, sizes: Sequence[int], memory: int) -> list[int]:
@@ -125,7 +126,7 @@ def _end(setup: Setup, sizes: Sequence[int], fitting: Sequence[int], last: Timin
         return f"batch size {last.batch_size}: {last.failed}"
     if len(fitting) < len(sizes):
         return f"the training set of {setup.data.name} has {setup.examples} examples"
-    return "the range of batch sizes"
+    return "the end of the range"
 
 
 def _measure_size(setup: Setup, size: int, peers: Sequence[str], seconds: float) -> dict[str, Timing]:
