@@ -121,7 +121,7 @@ def sizes_of(text: str) -> list[int]:
     ([64], [16, 32, 64])
     """
     first, colon, last = text.partition(":")
-    whole = re.fullmatch(r"\d+(:\d+)?", text, re.ASCII) is not None
+    whole = re.fullmatch(r"\d{1,15}(:\d{1,15})?", text, re.ASCII) is not None
     if not whole or int(first) < 1 or (colon and int(last) < int(first)):
         raise InputError(f"--batch-sizes {text}: give one size, such as 64, or a range to double over, such as 1:65536")
     return batch_sizes(int(first), int(last or first))
@@ -133,7 +133,7 @@ def bytes_of(text: str) -> int:
     >>> bytes_of("4GiB"), bytes_of("1.5 MB"), bytes_of("1000")
     (4294967296, 1500000, 1000)
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip(), re.ASCII)
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*([A-Za-z]*)", text.strip(), re.ASCII)
     if not found or found[2].upper() not in UNITS or float(found[1]) == 0:
         raise InputError(f"--memory {text}: give an amount such as 4GiB or 512MiB")
     return int(float(found[1]) * UNITS[found[2].upper()])
