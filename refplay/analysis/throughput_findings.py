@@ -77,11 +77,13 @@ def _largest(found: Measured) -> Iterator[Finding]:
 
 
 def _held_back(found: Measured) -> Iterator[Finding]:
-    """Name the bottleneck of each stretch of sizes below saturation."""
+    """Name the bottleneck of each stretch of sizes below saturation; what is lost in noise has none."""
     limit = saturation(found.ours).batch_size
     below = [doubling for doubling in doublings(found.ours) if doubling.larger <= limit]
-    for name, stretch in groupby(below, key=lambda doubling: doubling.bottleneck):
+    for (unclear, name), stretch in groupby(below, key=lambda each: (each.verdict == "unclear", each.bottleneck)):
         steps = list(stretch)
+        if unclear:
+            continue
         numbers = {"gains": {step.larger: step.gain for step in steps}, "bottleneck": name}
         text = (f"From batch size {steps[0].smaller} to {steps[-1].larger} doubling multiplies throughput by "
                 f"{_range([step.gain for step in steps])}")
@@ -152,8 +154,9 @@ def _against(found: Measured) -> Iterator[Finding]:
     for peer, theirs in found.peers.items():
         if both := ratios(found.ours, theirs):
             faster = sum(ratio > 1 for ratio in both.values())
+            load = " Both shared the cores with others, which slows them unequally." if found.busy >= BUSY else ""
             yield _finding(found, "peers", "note", f"refplay has {_range(list(both.values()))} times the throughput of "
-                           f"{peer}; it is the faster one at {faster} of {len(both)} sizes.",
+                           f"{peer}; it is the faster one at {faster} of {len(both)} sizes.{load}",
                            {"peer": peer, "ratios": both})
 
 

@@ -53,7 +53,7 @@ def throughput_table(found: Measured) -> Table:
     """
     peers = {peer: ratios(found.ours, timings) for peer, timings in found.peers.items()}
     steps = {doubling.larger: doubling for doubling in doublings(found.ours)}
-    head = ("batch", "examples/s", "step", "spread", "waits", "memory", "gain", "held by",
+    head = ("batch", "examples/s", "step", "spread", "waits", "memory", "gain", "bottleneck",
             *(f"× {peer}" for peer in peers))
     rows = []
     for timing in found.ours:
@@ -79,7 +79,7 @@ def _grid(content: Table, largest: int, console: Console) -> RenderableType:
     for padding in (1, 0):
         grid = Grid(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, padding))
         for name in content.head:
-            grid.add_column(Text(printable(name)), justify="left" if name == "held by" else "right")
+            grid.add_column(Text(printable(name)), justify="left" if name == "bottleneck" else "right")
         for row in content.rows:
             grid.add_row(*(Text(printable(cell), no_wrap=True) for cell in row),
                          style="bold" if row[0] == str(largest) else "")

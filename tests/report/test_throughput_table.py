@@ -31,7 +31,7 @@ def printed(found: Measured, width: int) -> str:
 
 def test_rows_are_the_measurements(found: Measured) -> None:
     table = throughput_table(found)
-    assert table.head == ("batch", "examples/s", "step", "spread", "waits", "memory", "gain", "held by", "× torch")
+    assert table.head == ("batch", "examples/s", "step", "spread", "waits", "memory", "gain", "bottleneck", "× torch")
     assert table.rows == [
         ("8", "8,000", "1 ms", "15%", "1.0%", "24 MiB", "", "", "4.00"),
         ("16", "14,545", "1.1 ms", "15%", "0.9%", "48 MiB", "1.82", "–", "0.91"),
