@@ -32,7 +32,7 @@ def check_writable(path: Path, option: str) -> None:
         raise InputError(f"{option} {path}: no permission to write there; name another file")
 
 
-def write_measured(found: Measured, path: Path) -> None:
+def write_measured(found: Measured, path: str | Path) -> None:
     """Write a measurement, with the conclusions drawn from it for whoever reads the file without refplay."""
     limit = saturation(found.ours)._asdict() if measured(found.ours) else None
     content = {
@@ -50,15 +50,15 @@ def write_measured(found: Measured, path: Path) -> None:
                         "doublings": [{**each._asdict(), "verdict": each.verdict} for each in doublings(found.ours)]},
     }
     try:
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write {path}: {error.strerror}; name another file") from None
 
 
-def read_measured(path: Path) -> Stored:
+def read_measured(path: str | Path) -> Stored:
     """Read what `write_measured` wrote; InputError where the file is missing, damaged or something else."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}; `refplay throughput --json {path}` makes it") from None
     except ValueError as error:
