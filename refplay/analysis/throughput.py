@@ -34,13 +34,13 @@ class Timing(NamedTuple):
 
     @property
     def fastest(self) -> float:
-        """Seconds of a step as repeating may give them at best; of five rounds or more, the fastest is not believed."""
-        return sorted(self.rounds)[1 if len(self.rounds) >= 5 else 0]
+        """Seconds of a step as repeating may give them at best; the fastest quarter of the rounds is not believed."""
+        return sorted(self.rounds)[len(self.rounds) // 4]
 
     @property
     def slowest(self) -> float:
-        """The same at worst."""
-        return sorted(self.rounds)[-2 if len(self.rounds) >= 5 else -1]
+        """The same at worst, without the slowest quarter."""
+        return sorted(self.rounds)[-1 - len(self.rounds) // 4]
 
     @property
     def throughput(self) -> float:

@@ -17,8 +17,8 @@ import numpy as np
 from refplay.analysis.throughput import Timing, failure
 from refplay.data import Gather
 
-ROUNDS = 5
-LEAST = 3  # steps of a round that count, however long they take
+ROUNDS = 9
+LEAST = 2  # steps of a round that count, however long they take
 WARM_UP = 3  # steps before the first round: they compile and allocate
 
 
@@ -76,9 +76,9 @@ def time_in_turns(
 ) -> dict[str, Timing]:
     """Return how fast each contender trains.
 
-    A contender takes 3 steps of warm-up, then part in 5 rounds. A round lasts a fifth of `seconds` and at least three
+    A contender takes 3 steps of warm-up, then part in 9 rounds. A round lasts a ninth of `seconds` and at least two
     steps; its first step does not count. The time of a step is the median over the rounds of the median over a round's
-    steps: it rests on 15 steps or more, and the rounds tell how far it can be trusted. A contender whose memory runs
+    steps: it rests on 18 steps or more, and the rounds tell how far it can be trusted. A contender whose memory runs
     out is recorded as failed, and the others go on.
 
     Parameters

@@ -84,6 +84,13 @@ def test_bounds_are_quotients_of_rounds() -> None:
     assert gains(a, b) == pytest.approx((2 / 1.2, 2 * 0.9 / 1.5, 2 * 1.3 / 1.1))
 
 
+def test_a_disturbed_quarter_of_the_rounds_is_left_out_on_both_sides() -> None:
+    rounds = (1.0, 9.0, 0.9, 1.1, 0.1, 1.2, 8.0, 0.2, 0.95)
+    found = Timing(8, 1.0, 1.0, 1.0, rounds, 0.0, 9, 0)
+    assert (found.fastest, found.slowest) == (0.9, 1.2)
+    assert (found._replace(rounds=(2.0,)).fastest, found._replace(rounds=(2.0,)).slowest) == (2.0, 2.0)
+
+
 def test_gains_are_per_doubling_whatever_the_sizes() -> None:
     a, b = timing(3, 1.0), timing(24, 2.0)  # throughput times 4 over three doublings
     assert gains(a, b)[0] == pytest.approx(4 ** (1 / 3))
