@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 from processes import Contender, ContenderError, Load, OtherUse
 from results import BUSY, FILE, Results, describe_run
 from summary import OURS, slowdowns, summarize
+from work import Burst
 
 SIZES = {
     "convnet": (1, 8, 64, 512), "mlp-256": (1, 8, 64, 512, 2048), "mlp-1024": (1, 8, 64, 512, 2048),
@@ -135,14 +136,17 @@ def measure(case: Case, contenders: Mapping[str, Contender], settings: Settings)
     finally:
         load.close()
     chosen = quietest(rounds, settings.rounds)
-    free = {name: [each.free[name] for each in chosen] for name in ready}
+    free = {name: [each.free[name].median_us for each in chosen] for name in ready}
     record = {**summarize(free), "rounds_us": free, "errors": errors, "rounds_left_out": len(rounds) - len(chosen),
               "other_cores": max(each.other_cores for each in chosen)}
     if settings.load:
-        loaded = {name: [each.loaded[name] for each in chosen] for name in ready}
+        loaded = {name: [each.loaded[name].median_us for each in chosen] for name in ready}
         medians = {name: median(values) for name, values in loaded.items()}
+        means = {name: median(each.free[name].mean_us for each in chosen) for name in ready}
+        loaded_means = {name: median(each.loaded[name].mean_us for each in chosen) for name in ready}
         record |= {"loaded_us": medians, "loaded_rounds_us": loaded,
-                   "slowdown": slowdowns(record["median_us"], medians)}
+                   "slowdown": slowdowns(record["median_us"], medians),
+                   "slowdown_of_mean": slowdowns(means, loaded_means)}
     return record
 
 
@@ -167,8 +171,8 @@ class OtherWorkError(Exception):
 class Round(NamedTuple):
     """One burst of every contender, or two: without and with load."""
 
-    free: dict[str, float]  # the median step, in microseconds
-    loaded: dict[str, float]
+    free: dict[str, Burst]
+    loaded: dict[str, Burst]
     other_cores: float  # how many were busy with what is no part of the measurement
 
 
@@ -190,12 +194,12 @@ def measure_rounds(
     return rounds
 
 
-def _bursts(contenders: Mapping[str, Contender], order: Sequence[str], burst: float) -> dict[str, float]:
-    medians = {}
+def _bursts(contenders: Mapping[str, Contender], order: Sequence[str], burst: float) -> dict[str, Burst]:
+    bursts = {}
     for name in order:
         time.sleep(REST)
-        medians[name] = contenders[name].ask({"seconds": burst}, BURST_SECONDS)["median_us"]
-    return medians
+        bursts[name] = Burst(**contenders[name].ask({"seconds": burst}, BURST_SECONDS))
+    return bursts
 
 
 def quietest(rounds: Sequence[Round], count: int) -> list[Round]:
@@ -222,7 +226,9 @@ def line(case: Case, record: Mapping[str, Any]) -> str:
     """Return what is printed of a case."""
     parts = [f"{case!s:34}"]
     for name, value in record["median_us"].items():
-        slower = f" (x{record['slowdown'][name]:.1f} under load)" if "slowdown" in record else ""
+        slower = ""
+        if "slowdown" in record:
+            slower = f" (under load x{record['slowdown'][name]:.1f}, mean x{record['slowdown_of_mean'][name]:.1f})"
         parts.append(f"{name} {value:.4g}{slower}")
     if record["ratio"] is not None:
         low, high = record["quartiles"]

@@ -1,7 +1,7 @@
 """One contender in a process of its own: `python contender.py NAME`, driven by lines of JSON over its pipes.
 
     {"case": "mlp-256", "size": 64}    set up; answers {"check": ...}
-    {"seconds": 0.5}                   a burst; answers {"median_us": ..., "calls": ...}
+    {"seconds": 0.5}                   a burst; answers with a `Burst`
 """
 
 from __future__ import annotations

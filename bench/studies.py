@@ -4,7 +4,7 @@
 
 The same MLP, data, batch size, update rule (Nesterov), search space, number of steps and evaluations, one thread a
 worker, quasi-random search (Halton) in both. What is timed is the whole command, from the start of Python to the last
-trial, in alternating rounds, and, inside it, the mean time of a trial. refplay also logs loss and gradient norm of
+trial, in alternating rounds, and, inside it, the median time of a trial. refplay also logs loss and gradient norm of
 every step and keeps checkpoints; the other does not.
 """
 
@@ -17,8 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from pathlib import Path
-from statistics import mean, median
+from statistics import median
 from typing import Any
 
 from results import FILE, ROOT, Results, describe_run
@@ -28,7 +29,7 @@ TRIALS, STEPS, EVERY, BATCH, WIDTH, WORKERS = 24, 400, 20, 64, 128, 2
 
 
 def refplay_study(folder: Path) -> float:
-    """Run the study with refplay; return the mean seconds of a trial."""
+    """Run the study with refplay; return the median seconds of a trial."""
     from refplay import LogUniform, OneMinusLogUniform, Plan, run
 
     plan = Plan(
@@ -39,11 +40,11 @@ def refplay_study(folder: Path) -> float:
     (study,) = run(plan, store=folder / "runs.db", workers=WORKERS).studies
     assert len(study.trials) == TRIALS
     assert all(trial.state in ("complete", "infeasible") for trial in study.trials)
-    return mean(trial.seconds for trial in study.trials)
+    return median(trial.seconds for trial in study.trials)
 
 
 def torch_study(folder: Path) -> float:
-    """Run the study with PyTorch and Optuna; return the mean seconds of a trial."""
+    """Run the study with PyTorch and Optuna; return the median seconds of a trial."""
     import multiprocessing
 
     import optuna
@@ -58,13 +59,14 @@ def torch_study(folder: Path) -> float:
         worker.join()
     trials = _torch_study(journal).trials
     assert [trial.state for trial in trials] == [optuna.trial.TrialState.COMPLETE] * TRIALS
-    return float(mean(trial.duration.total_seconds() for trial in trials))
+    return float(median(trial.duration.total_seconds() for trial in trials))
 
 
 def _torch_study(journal: str) -> Any:
     import optuna
     from optuna.storages.journal import JournalFileBackend
 
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.QMCSampler(qmc_type="halton", scramble=True, seed=0, warn_independent_sampling=False)
     storage = optuna.storages.JournalStorage(JournalFileBackend(journal))  # much faster than Optuna's SQLite
@@ -91,7 +93,7 @@ def torch_worker(journal: str, trials: int) -> None:
         model = nn.Sequential(nn.Linear(x.shape[1], WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(),
                               nn.Linear(WIDTH, data.classes))
         rule = torch.optim.SGD(model.parameters(), rate, momentum, nesterov=momentum > 0, fused=True)
-        best, order = 1.0, torch.randperm(len(y))
+        best, order, valid_losses = 1.0, torch.randperm(len(y)), []
         for step in range(1, STEPS + 1):
             if len(order) < BATCH:
                 order = torch.cat([order, torch.randperm(len(y))])
@@ -105,8 +107,9 @@ def torch_worker(journal: str, trials: int) -> None:
                     z = model(valid_x)
                     valid_loss, error = loss_of(z, valid_y).item(), (z.argmax(1) != valid_y).float().mean().item()
                 trial.report(error, step)
-                trial.set_user_attr(f"valid_loss_{step}", valid_loss)
+                valid_losses.append(valid_loss)
                 best = min(best, error)
+        trial.set_user_attr("valid_loss", valid_losses)
         return best
 
     _torch_study(journal).optimize(objective, n_trials=trials)
@@ -116,7 +119,7 @@ STUDIES = {"refplay": refplay_study, "torch + optuna": torch_study}
 
 
 def time_study(name: str) -> dict[str, float]:
-    """Return the seconds of the whole command and the mean seconds of a trial."""
+    """Return the seconds of the whole command and the median seconds of a trial."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()

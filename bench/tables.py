@@ -167,18 +167,17 @@ def load(data: Data) -> str:
         for model in MODELS:
             for size, record in _cases(data, model, f" load {processes}"):
                 records.append(record)
-                slower = record["slowdown"]
+                slower, mean = record["slowdown"], record["slowdown_of_mean"]
                 peers = {name: value for name, value in slower.items() if name not in NO_PEERS}
                 best = min(record["loaded_us"][name] for name in peers)
+                slows = {name: f"{NAMES[name]} x {slower[name]:.1f} (x {mean[name]:.1f})" for name in peers}
                 rows.append([
                     f"{NAMES[model]}, {size:,}", str(processes), number(record["loaded_us"][OURS]),
-                    f"x {slower[OURS]:.1f}", f"{NAMES[record['better_peer']]} x {slower[record['better_peer']]:.1f}",
-                    ", ".join(f"{NAMES[name]} x {value:.1f}" for name, value in peers.items()
-                              if name != record["better_peer"]),
-                    f"**{best / record['loaded_us'][OURS]:.2f}**",
+                    f"x {slower[OURS]:.1f} (x {mean[OURS]:.1f})", slows.pop(record["better_peer"]),
+                    ", ".join(slows.values()), f"**{best / record['loaded_us'][OURS]:.2f}**",
                 ])  # fmt: skip
     head = ["model, batch", "busy processes", "refplay, loaded", "refplay slows", "better peer slows", "others slow",
-            "best peer / refplay, both loaded"]
+            "best peer / refplay, loaded"]
     return _with_runs(data, markdown(head, rows), records)
 
 

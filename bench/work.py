@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from statistics import median
+from statistics import mean, median
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ class Burst(NamedTuple):
     """What came of one burst."""
 
     median_us: float  # of a step
+    mean_us: float  # the same with the steps in which the process had to wait for a core
     calls: int
 
 
@@ -38,5 +39,6 @@ def time_burst(work: Work, seconds: float) -> Burst:
         after = perf_counter()
         times.append(after - before)
         if after >= end:
-            return Burst(median(times) / work.steps * 1e6, len(times))
+            microseconds = 1e6 / work.steps
+            return Burst(median(times) * microseconds, mean(times) * microseconds, len(times))
         before = after

@@ -13,7 +13,7 @@ from compare import (
     refuse_other_work,
 )
 from summary import better_peer, quartiles, slowdowns, summarize
-from work import Work, time_burst
+from work import Burst, Work, time_burst
 
 
 def test_the_better_peer_is_one_for_all_rounds_and_its_rounds_are_paired_with_ours() -> None:
@@ -45,10 +45,11 @@ def test_slowdown_is_loaded_over_free() -> None:
 
 
 def test_rounds_are_left_out_for_the_use_that_others_made_not_for_their_times() -> None:
-    rounds = [Round({"ours": time}, {}, other) for time, other in
+    rounds = [Round({"ours": Burst(time, time, 1)}, {}, other) for time, other in
               [(9.0, 0.0), (1.0, 3 * BUSY), (8.0, BUSY / 2), (2.0, 2 * BUSY), (7.0, BUSY)]]
-    assert [r.free["ours"] for r in quietest(rounds, 3)] == [9.0, 8.0, 7.0]
-    assert [r.free["ours"] for r in quietest(rounds, 4)] == [9.0, 8.0, 2.0, 7.0]  # too few: the least disturbed one too
+    assert [r.free["ours"].median_us for r in quietest(rounds, 3)] == [9.0, 8.0, 7.0]
+    # Too few undisturbed ones: the least disturbed of the others joins them.
+    assert [r.free["ours"].median_us for r in quietest(rounds, 4)] == [9.0, 8.0, 2.0, 7.0]
 
 
 def test_contenders_that_do_other_work_are_refused() -> None:

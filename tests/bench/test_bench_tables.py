@@ -68,9 +68,10 @@ def test_bandwidth_counts_seven_vectors_for_adam_and_three_for_the_triad() -> No
 
 def test_load_shows_both_slowdowns() -> None:
     record = step_record(loaded_us={"ours": 100.0, "torch": 840.0, "jax": 300.0, "jax-scan": 50.0},
-                         slowdown={"ours": 2.0, "torch": 4.0, "jax": 2.0, "jax-scan": 1.2})  # fmt: skip
+                         slowdown={"ours": 2.0, "torch": 4.0, "jax": 2.0, "jax-scan": 1.2},
+                         slowdown_of_mean={"ours": 2.5, "torch": 9.0, "jax": 3.0, "jax-scan": 2.0})
     table = TABLES["load"]({"runs": [RUN], "cases": {"convnet:1 load 2": record}})
-    assert "| ConvNet, 1 | 2 | 100 | x 2.0 | JAX x 2.0 | PyTorch x 4.0 | **3.00** |" in table
+    assert "| ConvNet, 1 | 2 | 100 | x 2.0 (x 2.5) | JAX x 2.0 (x 3.0) | PyTorch x 4.0 (x 9.0) | **3.00** |" in table
 
 
 def test_only_marked_places_change() -> None:
