@@ -1,4 +1,4 @@
-"""The command line: the four verbs of the playbook's loop, and the verifier of update rules.
+"""The command line: the four verbs of the playbook's loop, the verifier of update rules, the measurer of throughput.
 
 Exit codes: 0 done, 1 no trial completed and some failed, 2 bad input (one clear line on standard error),
 130 interrupted (everything stays resumable).
@@ -79,6 +79,28 @@ def _parser() -> argparse.ArgumentParser:
                         help="instead of one: all of PyTorch's, optax's and Keras's, as a table (into a page)")
     verify.set_defaults(command=_verify)
 
+    throughput = commands.add_parser("throughput", help="how fast a model trains at each batch size, and which to use")
+    throughput.add_argument("--model", metavar="NAME", help="the model family: mlp, convnet or resnet")
+    throughput.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", dest="settings",
+                            help="a hyperparameter of the model family or of the optimizer")
+    throughput.add_argument("--optimizer", metavar="NAME", help="the update rule (default: adam)")
+    throughput.add_argument("--backend", metavar="NAME", help="the kernels (default: numba)")
+    throughput.add_argument("--data", metavar="SOURCE", help="digits (default), a folder of IDX files or of binary "
+                            "CIFAR-10, or an .npz file")
+    throughput.add_argument("--batch-sizes", default="1:65536", metavar="FIRST:LAST",
+                            help="double from FIRST to LAST; or one size (default: %(default)s)")
+    throughput.add_argument("--memory", default="4GiB", metavar="SIZE",
+                            help="what a step may take (default: %(default)s)")
+    throughput.add_argument("--seconds", default="1", metavar="S",
+                            help="to time each size for; longer is more certain (default: %(default)s)")
+    throughput.add_argument("--peer", action="append", default=[], metavar="NAME", dest="peers",
+                            help="also measure the same training in torch, torch-channels-last, torch-compile or jax")
+    throughput.add_argument("--plot", type=Path, metavar="FILE.png", help="draw throughput and time per step")
+    throughput.add_argument("--json", type=Path, metavar="FILE.json", help="keep the results, with what they belong to")
+    throughput.add_argument("--from", type=Path, metavar="FILE.json", dest="stored",
+                            help="instead of measuring: report on kept results, and whether they are stale")
+    throughput.set_defaults(command=_throughput)
+
     backends = commands.add_parser("backends", help="which kernel backends can run here, and why not")
     backends.set_defaults(command=_backends)
     return parser
@@ -128,6 +150,12 @@ def _verify(arguments: argparse.Namespace) -> int:
     if arguments.matrix is not None:
         return matrix(arguments.matrix)
     return verify(arguments.target, rule=arguments.rule, dialect=arguments.dialect, settings=arguments.settings)
+
+
+def _throughput(arguments: argparse.Namespace) -> int:
+    from refplay.cli.throughput import throughput
+
+    return throughput(arguments)
 
 
 def _backends(arguments: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ def verify(target: str | None, *, rule: str | None, dialect: str, settings: list
     if target is None:
         raise InputError("nothing to verify; give torch.optim.NAME, optax.NAME, keras.optimizers.NAME or "
                          "module:factory, or --matrix")
-    verdict = identify(target, rule, dialect, dict(_setting(text) for text in settings))
+    verdict = identify(target, rule, dialect, dict(setting(text) for text in settings))
     print(explain(verdict))
     return 0 if verdict.matches else 1
 
@@ -45,7 +45,8 @@ def matrix(path: str) -> int:
     return 0
 
 
-def _setting(text: str) -> tuple[str, Any]:
+def setting(text: str) -> tuple[str, Any]:
+    """Read "name=value" of the command line; a value that is no Python literal is a string."""
     name, equals, value = text.partition("=")
     if not (name.isidentifier() and equals and value):
         raise InputError(f"--set {text}: needs name=value, such as momentum=0.9")

@@ -14,7 +14,6 @@ The frameworks are imported inside functions: an import of refplay imports none 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from importlib.util import find_spec
@@ -25,6 +24,8 @@ import numpy as np
 from refplay.errors import InputError, missing_extra
 from refplay.nn import Network
 from refplay.optim import RULES
+from refplay.procedures.machine import cores as cores  # the benches ask here
+from refplay.procedures.machine import threads as kernel_threads
 
 PeerStep = Callable[[np.ndarray, np.ndarray], Any]
 
@@ -82,8 +83,8 @@ def make_peer_step(
     learning_rate : float
         The same at every step.
     threads : int, optional
-        Threads of the peer; None: one for each core that this process may use. PyTorch takes any number; JAX takes as
-        many as there are cores (limit those of the process, `taskset`, to give it fewer).
+        Threads of the peer; None: as many as refplay's kernels run on. PyTorch takes any number; JAX takes as many as
+        there are cores (limit those of the process, `taskset`, to give it fewer).
     seed : int
         Of the dropout masks, which differ from refplay's: the step does the same work, not the same numbers.
 
@@ -101,7 +102,7 @@ def make_peer_step(
     if optimizer not in RULES:
         raise InputError(f"unknown update rule {optimizer!r}; choose one of {', '.join(RULES)}")
     chosen = {**RULES[optimizer].hyperparameters, **(hyperparameters or {})}
-    threads = threads or cores()
+    threads = threads or kernel_threads()
     step: PeerStep
     if name == "jax":
         from refplay.procedures.peers_jax import make_step
@@ -113,11 +114,6 @@ def make_peer_step(
         variant = name.removeprefix("torch").removeprefix("-")
         step = make_torch_step(network, optimizer, batch_size, chosen, learning_rate, threads, seed, variant)
     return _with_memory_errors(step)
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _with_memory_errors(step: PeerStep) -> PeerStep:

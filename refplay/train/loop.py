@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from refplay.data import Dataset, batch_indices
+from refplay.data import Dataset, make_gather
 from refplay.errors import InputError
 from refplay.nn import Network
 from refplay.optim import RULES, add_l2_gradient, clip_by_norm, decay_weights, update_average
@@ -123,18 +123,14 @@ def _stepper(network: Network, data: Dataset, training: Training, seed: int) -> 
     """Return the function that makes one step; what does not change from step to step is prepared here."""
     k, rule = network.kernels, RULES[training.rule]
     hyperparameters = {**rule.hyperparameters, **training.hyperparameters}
-    images, labels = data.train.x.astype(network.dtype, copy=False), data.train.y
-    batch = np.empty((training.batch_size, *images.shape[1:]), network.dtype)
+    gather = make_gather(data.train, training.batch_size, derive(seed, "shuffle"), network.dtype)
     weights = k.asarray(np.full(training.batch_size, 1.0 / training.batch_size, network.dtype))
-    shuffle_seed, dropout_seed = derive(seed, "shuffle"), derive(seed, "dropout")
-    smoothing = float(training.label_smoothing)
+    dropout_seed, smoothing = derive(seed, "dropout"), float(training.label_smoothing)
     theta, g, decayed = network.theta, network.gradient, network.decayed
 
     def gradient(step: int) -> tuple[float, float]:
         """Return the loss of the batch and the norm of the gradient before clipping; write the clipped gradient."""
-        indices = batch_indices(len(labels), training.batch_size, shuffle_seed, step)
-        np.take(images, indices, axis=0, out=batch, mode="clip")  # "clip" writes straight into `out`
-        x, y = k.asarray(batch), k.asarray(labels[indices])
+        x, y = (k.asarray(array) for array in gather(step))
         loss = network.loss_and_gradient(
             x, y, weights, smoothing=smoothing, seed=dropout_seed, step=step
         )

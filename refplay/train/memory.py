@@ -1,0 +1,139 @@
+"""How much memory a training step needs, known before anything is allocated.
+
+Every part is computed from what allocates it (the layers' own `parameters` and `buffers`, the rule's own `init`), so
+the statement cannot drift away from the code. It is held against measurement in `tests/train/test_memory.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+
+from refplay.kernels import load
+from refplay.nn import Conv2D, Dense, Dropout, Layer, Model
+from refplay.nn.layer import Shape
+from refplay.optim import RULES
+
+LABEL = 8  # bytes of an int64
+
+
+class Memory(NamedTuple):
+    """Bytes that a training step holds, part by part."""
+
+    parameters: int  # theta, and the averages of batch norm
+    gradient: int  # one vector like theta
+    state: int  # of the update rule: none to two vectors like theta
+    activations: int  # what the layers keep for the backward pass, and the gradients that flow through it
+    batch: int  # the examples of the step, with labels, weights and indices
+    scratch: int  # what the backend's kernels allocate beside, at most
+
+    @property
+    def total(self) -> int:
+        """Bytes of all parts."""
+        return sum(self)
+
+
+def step_memory(model: Model, rule: str, batch_size: int, *, backend: str = "numba", dtype: str = "float32") -> Memory:
+    """Return the peak memory of a training step.
+
+    The data set, the interpreter and its libraries come on top; they do not depend on the batch size.
+
+    Parameters
+    ----------
+    model : Model
+    rule : str
+        A name of `refplay.optim.RULES`.
+    batch_size : int, 1 or more
+    backend : str
+        A name of `refplay.kernels.load`.
+    dtype : {"float32", "float64"}
+        Of the network.
+
+    Raises
+    ------
+    InputError
+        A batch size that batch norm cannot split into its ghost batches.
+
+    >>> from refplay.nn import mlp
+    >>> memory = step_memory(mlp((64,), 10, depth=1, width=128), "adam", batch_size=32)
+    >>> memory.parameters == 4 * (64 * 128 + 128 + 128 * 10 + 10), memory.state == 2 * memory.parameters
+    (True, True)
+    >>> memory._asdict()                                           # doctest: +NORMALIZE_WHITESPACE
+    {'parameters': 38440, 'gradient': 38440, 'state': 76880, 'activations': 68224, 'batch': 8832, 'scratch': 0}
+    """
+    size = np.dtype(dtype).itemsize
+    places = [(layer, shape) for _, layer, shape in model.places()]
+    learned = sum(prod(p.shape) for layer, shape in places for p in layer.parameters(shape))
+    averaged = sum(prod(p.shape) for layer, shape in places for p in layer.statistics(shape))
+    return Memory(
+        parameters=size * (learned + averaged),
+        gradient=size * learned,
+        state=size * learned * _state_vectors(rule),
+        activations=size * (_buffers(model, batch_size) + batch_size * (1 + model.classes)),  # and of the loss
+        batch=batch_size * (size * (prod(model.input_shape) + 1) + 2 * LABEL),
+        scratch=SCRATCH.get(backend, _no_scratch)(model, batch_size, size),
+    )
+
+
+def _state_vectors(rule: str) -> int:
+    state = RULES[rule].init(np.zeros(1), load("numpy"))
+    return sum(isinstance(value, np.ndarray) for value in state)
+
+
+def _buffers(model: Model, batch_size: int) -> int:
+    """Return how many values the layers' buffers hold."""
+    values = sum(prod(shape) for _, layer, of_input in model.places()
+                 for shape in layer.buffers(of_input, batch_size, training=True).values())
+    return values - _unused(model, batch_size)
+
+
+def _unused(model: Model, batch_size: int) -> int:
+    """Return the size of the gradient of the examples, which a first dense layer or convolution does without."""
+    shape = model.input_shape
+    for layer in model.layers:
+        if layer.parameters(shape):
+            return batch_size * prod(shape) if isinstance(layer, Dense | Conv2D) else 0
+        shape = layer.output_shape(shape)
+    return 0
+
+
+def _no_scratch(model: Model, batch_size: int, size: int) -> int:
+    return 0
+
+
+def _numpy_scratch(model: Model, batch_size: int, size: int) -> int:
+    """Return what the reference's expressions allocate: one of them at a time, whose parts NumPy frees again.
+
+    In units of the array that is written: up to 6 in an update rule (it computes in double), 4 in a norm's backward
+    pass, 8 for the random words of dropout and in the loss; for a convolution the framed images and the patches.
+    """
+    places = [(layer, shape) for _, layer, shape in model.places()]
+    learned = sum(prod(p.shape) for layer, shape in places for p in layer.parameters(shape))
+    largest = max(_temporaries(layer, shape) for layer, shape in places)
+    return size * max(6 * learned, batch_size * max(largest, 8 * model.classes))
+
+
+def _temporaries(layer: Layer, shape: Shape) -> int:
+    output = layer.output_shape(shape)
+    if not isinstance(layer, Conv2D):
+        return (8 if isinstance(layer, Dropout) else 4) * max(prod(shape), prod(output))
+    return 2 * _framed(layer, shape) + prod(output[:2]) * layer.size**2 * shape[-1] + 2 * prod(output)
+
+
+def _numba_scratch(model: Model, batch_size: int, size: int) -> int:
+    """Return what a convolution allocates: one framed image and one block of patches, whatever the batch."""
+    return size * max((_framed(layer, shape) + max(256, layer.output_shape(shape)[1]) * layer.size**2 * shape[-1]
+                       for _, layer, shape in model.places() if isinstance(layer, Conv2D)), default=0)
+
+
+def _framed(layer: Conv2D, shape: Shape) -> int:
+    height, width, channels = shape
+    return (height + 2 * layer.padding) * (width + 2 * layer.padding) * channels
+
+
+# What a backend needs beside the layers' buffers, by its name: (model, batch size, bytes of a value) -> bytes. One that
+# is not here is taken to work in place.
+SCRATCH: dict[str, Callable[[Model, int, int], int]] = {"numpy": _numpy_scratch, "numba": _numba_scratch}
