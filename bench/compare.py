@@ -126,8 +126,8 @@ def measure(case: Case, contenders: Mapping[str, Contender], settings: Settings)
     ready = list(checks)
     load = Load(settings.load)
     try:
-        rounds = None
-        while rounds is None:
+        rounds: list[Round] = []
+        while ready and not rounds:
             try:
                 rounds = measure_rounds(contenders, ready, settings, load)
             except ContenderError as error:  # the others begin anew
@@ -138,7 +138,7 @@ def measure(case: Case, contenders: Mapping[str, Contender], settings: Settings)
     chosen = quietest(rounds, settings.rounds)
     free = {name: [each.free[name].median_us for each in chosen] for name in ready}
     record = {**summarize(free), "rounds_us": free, "errors": errors, "rounds_left_out": len(rounds) - len(chosen),
-              "other_cores": max(each.other_cores for each in chosen)}
+              "other_cores": max((each.other_cores for each in chosen), default=0.0)}
     if settings.load:
         loaded = {name: [each.loaded[name].median_us for each in chosen] for name in ready}
         medians = {name: median(values) for name, values in loaded.items()}

@@ -13,7 +13,7 @@ import numpy as np
 from work import Work
 
 from refplay.kernels import load
-from refplay.procedures.peers import cores
+from refplay.procedures.machine import cores
 
 EPSILON = 1e-5
 Make = Callable[[str], tuple[Callable[[], Any], Callable[[], Any]]]  # layout -> call, result

@@ -9,7 +9,7 @@ from work import Work
 
 from refplay.kernels import load
 from refplay.optim import RULES
-from refplay.procedures.peers import cores
+from refplay.procedures.machine import cores
 
 LEARNING_RATE = 1e-3
 # Vectors of P values that a step must read and write, theta and the gradient among them.

@@ -11,7 +11,8 @@ from workloads import LEARNING_RATE, MODELS, Batches, draw_batches
 from refplay.kernels import load
 from refplay.nn import Network
 from refplay.procedures import peers_jax
-from refplay.procedures.peers import cores, make_peer_step
+from refplay.procedures.machine import cores
+from refplay.procedures.peers import make_peer_step
 from refplay.train import make_step
 
 SCANNED = 32  # steps in one call of jax-scan
