@@ -35,6 +35,9 @@ RULES = ("adam", "sgd", "momentum", "nesterov", "rmsprop", "nadam")
 RULE_SIZES = (2**16, 2**20, 2**25)
 KERNELS = ("batch_norm", "layer_norm", "softmax_cross_entropy", "max_pool2d")
 
+CONTENDERS = (OURS, "torch", "torch-malloc", "torch-channels-last", "torch-compile", "jax", "jax-ahead", "jax-scan",
+              "optax", "triad")  # fmt: skip
+
 # PyTorch gets its large buffers back from the system, page by page, at every step, unless malloc keeps them.
 _MALLOC = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "20000000000", "MALLOC_TOP_PAD_": "268435456"}
 ENVIRONMENTS: dict[str, dict[str, str]] = {
@@ -62,8 +65,8 @@ class Case(NamedTuple):
 
     @property
     def group(self) -> str:
-        """What shares processes: every training step has its own, each kind of small work has one for all."""
-        return self.name.split(".")[0] if "." in self.name else str(self)
+        """What shares processes, since to start them all takes longer than to measure: all sizes of a model."""
+        return self.name.split(".")[0]
 
 
 def parse_cases(words: Sequence[str]) -> list[Case]:
@@ -252,16 +255,19 @@ def run(cases: Sequence[Case], settings: Settings, results: Results) -> bool:
         print(f"{len(cases) - len(missing)} of {len(cases)} cases are in {results.path} already")
     print("medians in microseconds a step")
     good = True
-    for _, group in groupby(missing, lambda case: (case.group, contenders_of(case, settings))):
+    for _, group in groupby(missing, lambda case: case.group):
         with ExitStack() as stack:
             running: dict[str, Contender] = {}
             for case in group:
-                for name in contenders_of(case, settings):
+                names = contenders_of(case, settings)
+                for name in names:
                     if name not in running or running[name].process.poll() is not None:  # at first, or after a failure
                         running[name] = start(name, settings)
                         stack.callback(running[name].close)
+                for name in running.keys() - names:
+                    running.pop(name).close()
                 try:
-                    record = measure(case, running, settings)
+                    record = measure(case, {name: running[name] for name in names}, settings)
                 except OtherWorkError as error:
                     print(error, file=sys.stderr, flush=True)
                     good = False
@@ -277,22 +283,24 @@ def start(name: str, settings: Settings) -> Contender:
 
 
 def main() -> int:
-    """Run the command; 1 where contenders did other work, 2 on bad input."""
+    """Run the command; 1 where contenders did other work (2, by argparse, on bad input)."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", nargs="+", default=[*SIZES, "rules", "kernels"], metavar="CASE",
                         help="MODEL[:BATCH,...], rules, kernels; default: all")
-    parser.add_argument("--contenders", nargs="+", default=[], metavar="NAME", help="only these; ours is 'ours'")
+    parser.add_argument("--contenders", nargs="+", default=[], choices=CONTENDERS,
+                        metavar="NAME", help=f"only some of {', '.join(CONTENDERS)}")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--burst", type=float, default=0.2, help="seconds")
     parser.add_argument("--load", type=int, default=0, help="busy processes that compete")
     parser.add_argument("--cpu", choices=CPUS, default="native", help="what our kernels are compiled for")
     parser.add_argument("--out", type=Path, default=FILE)
     given = parser.parse_args()
+    if given.rounds < 1 or given.burst <= 0 or given.load < 0:
+        parser.error("rounds is a whole number of at least 1, burst is above 0, load is not negative")
     try:
         cases = parse_cases(given.cases)
     except ValueError as error:
-        print(error, file=sys.stderr)
-        return 2
+        parser.error(str(error))
     settings = Settings(given.rounds, given.burst, given.load, given.cpu, given.contenders)
     return 0 if run(cases, settings, Results(given.out, describe_run(settings._asdict()))) else 1
 

@@ -1,7 +1,7 @@
 """All that docs/performance.md shows, one measurement after the other, then the tables: python bench/everything.py.
 
-About 20 minutes on two cores, which should have nothing else to do. What the file of results has already is not
-measured again, so an interrupted run goes on.
+About a quarter of an hour on two cores, which should have nothing else to do. What the file of results has already is
+not measured again, so an interrupted run goes on.
 """
 
 import subprocess
@@ -12,11 +12,11 @@ HERE = Path(__file__).parent
 LOADED = ["convnet:1,64", "mlp-256:1,64,512"]
 COMMANDS = [
     ["compare.py", "--cases", "convnet", "mlp-256", "mlp-1024", "resnet"],
-    ["compare.py", "--cases", "rules"],
+    ["compare.py", "--cases", "rules", "--rounds", "5"],
     ["compare.py", "--cases", "kernels"],
-    ["compare.py", "--cases", *LOADED, "--load", "1"],
-    ["compare.py", "--cases", *LOADED, "--load", "2"],
-    ["compare.py", "--cases", "convnet", "mlp-256", "mlp-1024", "resnet", "--cpu", "avx2"],
+    ["compare.py", "--cases", *LOADED, "--load", "1", "--rounds", "5"],
+    ["compare.py", "--cases", *LOADED, "--load", "2", "--rounds", "5"],
+    ["compare.py", "--cases", "convnet", "mlp-256", "mlp-1024", "resnet", "--cpu", "avx2", "--rounds", "5"],
     ["compile_time.py"],
     ["studies.py"],
 ]

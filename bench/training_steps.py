@@ -28,6 +28,8 @@ def training_step(contender: str, model: str, batch: int) -> Work:
         return _ours(network, batch, batches)
     if contender == "jax-scan":
         return _jax_scan(network, batches)
+    if contender == "torch-compile":
+        _forget_compiled()
     kind = {"torch-malloc": "torch", "jax-ahead": "jax"}.get(contender, contender)  # those differ around the step only
     step = make_peer_step(kind, network, "adam", batch, learning_rate=LEARNING_RATE, threads=cores())
     following = batches.feed()
@@ -48,6 +50,13 @@ def _ours(network: Network, batch: int, batches: Batches) -> Work:
         return step(x, labels, LEARNING_RATE)
 
     return Work(call, check=call())
+
+
+def _forget_compiled() -> None:
+    """Compile for this batch size alone: for the second one it sees, torch.compile makes code for every size."""
+    import torch
+
+    torch._dynamo.reset()
 
 
 def _jax_scan(network: Network, batches: Batches) -> Work:
