@@ -3,9 +3,9 @@
 The full-size activation is never stored: a task computes the lines under a line of windows into its scratch and pools
 them from there. Of each window it keeps the place of the winner, the first maximum in row-major order, in a byte; DEAD
 where the maximum is not above 0, since then the ReLU passes no gradient. So p is bit for bit what the three kernels
-give, NaN included, and so is the set of pixels that the gradient goes to. Backward, `winners` uses that only those
-carry gradient; with few input channels, whose patches do not fill a register, the gradient of some lines is written out
-in full in scratch, for the tile of `filter_grad`.
+give, NaN included, and so is the set of pixels that the gradient goes to. Backward, `winner_filters` and
+`winner_images` use that only those carry gradient. With few input channels, whose patches do not fill a register, the
+gradient of some lines is written out in full in scratch instead, for the tile as `filter_grad` uses it.
 """
 
 from __future__ import annotations

@@ -20,12 +20,6 @@ def clear(to: int, values: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def add(source: int, to: int, values: int) -> None:
-    """to[i] += source[i]."""
-    _add(source, to, (values - 1) // LANES, values)
-
-
-@njit(cache=True, nogil=True)
 def transpose(a: int, a_row: int, rows: int, columns: int, to: int, to_row: int) -> None:
     """to[j, i] = a[i, j], in blocks of LANES x LANES; lines of `to` are filled with zeros to the next full vector."""
     for i in range(0, rows, LANES):
@@ -38,13 +32,6 @@ def _copy(e: Emitter, source: Value, to: Value, full: Value, values: Value) -> N
     e.loop(full, [], lambda j: e.store(e.load(source + j * BYTES), to + j * BYTES))
     rest, at = e.first(values - full * LANES), full * BYTES
     e.store(e.load(source + at, rest), to + at, rest)
-
-
-@emit
-def _add(e: Emitter, source: Value, to: Value, full: Value, values: Value) -> None:
-    e.loop(full, [], lambda j: e.store(e.load(to + j * BYTES) + e.load(source + j * BYTES), to + j * BYTES))
-    rest, at = e.first(values - full * LANES), full * BYTES
-    e.store(e.load(to + at, rest) + e.load(source + at, rest), to + at, rest)
 
 
 @emit
