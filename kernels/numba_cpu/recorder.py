@@ -28,7 +28,7 @@ from ..contract import CONTRACT, Array
 from . import activation, conv, conv_pool, dense, dropout, loss, norm, optim, pooling, reduce, update
 from .fusion import Op, fuse
 from .program import Call, Program, call, doubles_at, floats_at, kernel, packer, word
-from .threads import WORDS
+from .threads import WORDS, threads
 
 _MODULES = (dense, conv, conv_pool, pooling, activation, norm, dropout, loss, optim, reduce, update)
 _CALLS: dict[str, Callable[..., list[Call]]] = {
@@ -84,10 +84,13 @@ class Recording:
     """A program, and where in it the things are that change from step to step."""
 
     def __init__(self, ops: list[Op], inputs: dict[str, Array]) -> None:
-        self._placeholders, self._inputs = inputs, dict(inputs)
+        self._inputs: dict[str, Array] = {}  # as they were pointed at
+        self._expected = {name: (array.dtype, array.shape) for name, array in inputs.items()}
         calls: list[Call] = []
-        self._rows: dict[str, list[int]] = {}  # at which bytes the scalars of each op are: the first arguments of its first call
-        self._labels = [op for op in ops if op.name == "softmax_cross_entropy"]
+        self._rows: dict[str, list[int]] = {}  # bytes where the scalars of an op are, the first arguments of its first call
+        named = {word(array): name for name, array in inputs.items()}
+        self._labels = [(op.arguments[0].shape, named.get(word(op.arguments[1])), op.arguments[1])
+                        for op in ops if op.name == "softmax_cross_entropy"]
         for op in ops:
             new = [c for c in _CALLS[op.name](*op.arguments, **op.options) if c.tasks]
             scalars_of = op.arguments[0] if op.name == "dense_update" else op.name
@@ -96,6 +99,22 @@ class Recording:
         self._program = Program(calls)
         self._code = self._program.code.reshape(-1)
         self._where = {name: np.flatnonzero(self._code == word(array)) for name, array in inputs.items()}
+        stand_ins = {id(array) for array in inputs.values()}
+        self._program.calls = [c._replace(arguments=tuple(None if id(_owner(a)) in stand_ins else a for a in c.arguments))
+                               for c in self._program.calls]
+        self._named = {id(_owner(a)) for op in ops for a in op.arguments}
+
+    def memory(self, *known: Array) -> tuple[int, int]:
+        """Return the bytes of the recorded arrays but for `known`, and of what the kernels need beside.
+
+        Inputs are not counted. What only one part of a fused op would have read or written is not held at all.
+        """
+        known_owners = {id(_owner(array)) for array in known}
+        owners = {id(_owner(a)): _owner(a) for c in self._program.calls for a in c.arguments if isinstance(a, np.ndarray)}
+        sizes = {key: array.nbytes for key, array in owners.items() if key not in known_owners}
+        recorded = sum(size for key, size in sizes.items() if key in self._named)
+        beside = sum(sizes.values()) - recorded + self._code.nbytes
+        return recorded, beside + self._program.scratch * threads()
 
     def point(self, name: str, array: Array) -> None:
         """Let the program read `array` where it read the input `name`.
@@ -105,14 +124,14 @@ class Recording:
         TypeError, ValueError
             Another dtype or shape than the input was recorded with, or not contiguous; labels outside of the classes.
         """
-        if array is self._inputs[name]:
+        if array is self._inputs.get(name):
             return
-        expected = self._placeholders[name]
-        if type(array) is not np.ndarray or array.dtype != expected.dtype:
+        dtype, shape = self._expected[name]
+        if type(array) is not np.ndarray or array.dtype != dtype:
             got = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-            raise TypeError(f"input {name!r}: expected an array of {expected.dtype}, got {got}")
-        if array.shape != expected.shape or not array.flags.c_contiguous:
-            raise ValueError(f"input {name!r}: expected a contiguous array of shape {expected.shape}, got "
+            raise TypeError(f"input {name!r}: expected an array of {dtype}, got {got}")
+        if array.shape != shape or not array.flags.c_contiguous:
+            raise ValueError(f"input {name!r}: expected a contiguous array of shape {shape}, got "
                              f"{array.shape}, strides {array.strides}")
         self._code[self._where[name]] = word(array)
         self._inputs[name] = array
@@ -133,12 +152,26 @@ class Recording:
                 pack(self._code, at, *values)
 
     def run(self) -> None:
-        """Run the program; labels are checked before anything is written."""
-        for op in self._labels:
-            z, labels = op.arguments[0], op.arguments[1]
-            name = next((n for n, array in self._placeholders.items() if array is labels), None)
-            check.class_labels("softmax_cross_entropy", self._inputs[name] if name else labels, *z.shape)
+        """Run the program; labels are checked before anything is written.
+
+        Raises
+        ------
+        ValueError
+            A label outside of the classes, or an input that has not been pointed at anything.
+        """
+        if len(self._inputs) < len(self._expected):
+            missing = sorted(self._expected.keys() - self._inputs.keys())
+            raise ValueError(f"inputs {missing} have not been pointed at any array")
+        for shape, name, labels in self._labels:
+            check.class_labels("softmax_cross_entropy", self._inputs[name] if name else labels, *shape)
         self._program.run()
+
+
+def _owner(a: Any) -> Any:
+    """Return the array whose memory `a` is a view of."""
+    while isinstance(a, np.ndarray) and isinstance(a.base, np.ndarray):
+        a = a.base
+    return a
 
 
 def _total_calls(x: Array, result: Array) -> list[Call]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -55,9 +56,7 @@ def make_step(
 
     recorder = new_recorder(k, network.dtype)
     if recorder is not None:
-        loss = record_pass(network, recorder, batch_size, smoothing, seed)
-        update(theta, g, state, lr=0.0, **chosen, kernels=recorder)
-        recording = recorder.finish(needed=(loss,))
+        recording, loss = record_step(network, rule, recorder, batch_size, state, chosen, smoothing, seed)
         recording.point("weights", weights)
 
     def replay(x: Array, labels: Array, rate: float) -> float:
@@ -74,3 +73,13 @@ def make_step(
         return loss
 
     return step if recorder is None else replay
+
+
+def record_step(
+    network: Network, rule: str, recorder: Any, batch_size: int, state: Any, hyperparameters: Mapping[str, float],
+    smoothing: float, seed: int,
+) -> tuple[Any, np.ndarray]:  # fmt: skip
+    """Return the recording of a step, with the inputs "x", "labels" and "weights", and its loss, float64[1]."""
+    loss = record_pass(network, recorder, batch_size, smoothing, seed)
+    RULES[rule].update(network.theta, network.gradient, state, lr=0.0, **hyperparameters, kernels=recorder)
+    return recorder.finish(needed=(loss,)), loss
