@@ -62,18 +62,18 @@ def _sum(e: Emitter, x: Value, row: Value, rows: Value, vectors: Value, to: Valu
 
 
 @kernel
-def scale_rows(a, task, scratch):  # type: ignore[no-untyped-def]
+def scale_rows(a: Any, task: int, scratch: int) -> None:
     """Sixteen tasks, each with some rows."""
     _scale(a[0] + task * (ROWS // 16) * COLUMNS * 4, COLUMNS * 4, ROWS // 16, COLUMNS // LANES)
 
 
 @kernel
-def sum_rows(a, task, scratch):  # type: ignore[no-untyped-def]
+def sum_rows(a: Any, task: int, scratch: int) -> None:
     _sum(a[0] + task * (ROWS // 16) * COLUMNS * 4, COLUMNS * 4, ROWS // 16, COLUMNS // LANES, a[1] + task * 64)
 
 
 @kernel
-def sum_columns(a, task, scratch):  # type: ignore[no-untyped-def]
+def sum_columns(a: Any, task: int, scratch: int) -> None:
     _sum(a[0] + task * (COLUMNS // 16) * 4, COLUMNS * 4, ROWS, COLUMNS // 16 // LANES, a[1] + task * 64)
 
 

@@ -6,6 +6,7 @@ might overlap, the compiler does not vectorize.
 """
 
 from math import copysign, erfc, exp, factorial, log, pi, sqrt
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -68,7 +69,7 @@ def _map(e: Emitter, which: int, x: Value, dy: Value, to: Value, n: Value) -> No
 def _kernel_of(which: int) -> Kernel:
     NUMBER = which
 
-    def activation_block(a, task, scratch):
+    def activation_block(a: Any, task: int, scratch: int) -> None:
         first = task * a[4]
         at = 4 * first
         _map(NUMBER, a[0] + at, a[1] + at, a[2] + at, min(a[4], a[3] - first))

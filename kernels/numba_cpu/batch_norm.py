@@ -19,7 +19,7 @@ import numpy as np
 
 from ..contract import Array
 from .program import Call, Kernel, as_float, call, kernel
-from .simd import BYTES, LANES, Emitter, Value, emit
+from .simd import BYTES, LANES, Emitter, Real, Value, emit
 from .wide import double, doubles, each_vector, full_of, load_doubles, real, single
 
 BLOCK = 16384  # values of a task
@@ -97,7 +97,7 @@ def parameter_gradients(sums: Array, C: int, dgamma: Array, dbeta: Array) -> Cal
 
 
 @kernel
-def _moments(a, task, scratch):
+def _moments(a: Any, task: int, scratch: int) -> None:
     G, M, C, rows, blocks, groups, moments = a[0], a[1], a[2], a[3], a[4], a[5], a[6]
     pad = 8 * (-(-C // LANES) * LANES)
     block = task % blocks
@@ -107,7 +107,7 @@ def _moments(a, task, scratch):
 
 
 @kernel
-def _combine(a, task, scratch):
+def _combine(a: Any, task: int, scratch: int) -> None:
     G, C, blocks, groups, parts, M, rows, moments = a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]
     pad = 8 * (-(-C // LANES) * LANES)
     first = task % parts * LANES
@@ -118,7 +118,7 @@ def _combine(a, task, scratch):
 
 
 @kernel
-def _total(a, task, scratch):
+def _total(a: Any, task: int, scratch: int) -> None:
     G, C, blocks, groups, parts, sums, totals = a[0], a[1], a[2], a[3], a[4], a[5], a[6]
     pad = 8 * (-(-C // LANES) * LANES)
     first = task % parts * LANES
@@ -128,7 +128,7 @@ def _total(a, task, scratch):
 
 
 @kernel
-def _normalize(a, task, scratch):
+def _normalize(a: Any, task: int, scratch: int) -> None:
     G, M, C, rows, blocks, groups = a[0], a[1], a[2], a[3], a[4], a[5]
     block = task % blocks
     for g in range(task // blocks * groups, min(G, (task // blocks + 1) * groups)):
@@ -138,7 +138,7 @@ def _normalize(a, task, scratch):
 
 
 @kernel
-def _infer(a, task, scratch):
+def _infer(a: Any, task: int, scratch: int) -> None:
     B, C, rows = a[0], a[1], a[2]
     at = 4 * C * rows * task
     _scale_rows(a[3] + at, a[6] + at, min(rows, B - task * rows), C, a[4], a[5], a[7], a[8], scratch,
@@ -146,7 +146,7 @@ def _infer(a, task, scratch):
 
 
 @kernel
-def _gradient_sums(a, task, scratch):
+def _gradient_sums(a: Any, task: int, scratch: int) -> None:
     G, M, C, rows, blocks, groups, sums = a[0], a[1], a[2], a[3], a[4], a[5], a[11]
     pad = 8 * (-(-C // LANES) * LANES)
     block = task % blocks
@@ -157,7 +157,7 @@ def _gradient_sums(a, task, scratch):
 
 
 @kernel
-def _input_gradient(a, task, scratch):
+def _input_gradient(a: Any, task: int, scratch: int) -> None:
     G, M, C, rows, blocks, groups, totals = a[0], a[1], a[2], a[3], a[4], a[5], a[11]
     pad = 8 * (-(-C // LANES) * LANES)
     block = task % blocks
@@ -168,7 +168,7 @@ def _input_gradient(a, task, scratch):
 
 
 @kernel
-def _add_blocks(a, task, scratch):
+def _add_blocks(a: Any, task: int, scratch: int) -> None:
     sums, count, C, dgamma, dbeta = a[0], a[1], a[2], a[3], a[4]
     pad, at = 8 * (-(-C // LANES) * LANES), task * BYTES
     _sum_of_blocks(sums + 2 * at, pad, count, C - task * LANES, dgamma + at, dbeta + at)
@@ -230,8 +230,11 @@ def _block_moments(e: Emitter, x: Value, rows: Value, C: Value, center: Value, p
 
 
 def clear(e: Emitter, C: Value, *sums: Value) -> None:
-    for to in sums:
-        each_vector(e, C, lambda at, _, to=to: e.store(doubles(e, 0), to + at * 2))
+    def zero(at: Value, _: Value | None) -> None:
+        for to in sums:
+            e.store(doubles(e, 0), to + at * 2)
+
+    each_vector(e, C, zero)
 
 
 @emit
@@ -266,7 +269,7 @@ def _statistics(
 @emit
 def _scale_rows(
     e: Emitter, x: Value, y: Value, rows: Value, C: Value, gamma: Value, beta: Value, mean: Value, var: Value,
-    factor: Value, epsilon: float, floor: float,
+    factor: Value, epsilon: Real, floor: Real,
 ) -> None:  # fmt: skip
     """y = max(floor, (x - mean) factor + beta) with factor = gamma / sigma, which is written too."""
     epsilon, floor = full_of(e, epsilon), e.splat(floor)
@@ -288,7 +291,7 @@ def _scale_rows(
 @emit
 def _block_gradient_sums(
     e: Emitter, x: Value, dy: Value, rows: Value, C: Value, mean: Value, var: Value, to: Value, pad: Value,
-    epsilon: float,
+    epsilon: Real,
 ) -> None:  # fmt: skip
     """Write the sums of dy, and those of dy x_hat `pad` bytes further."""
     epsilon = full_of(e, epsilon)
@@ -315,7 +318,7 @@ def _block_gradient_sums(
 @emit
 def _gradient_rows(
     e: Emitter, x: Value, dy: Value, dx: Value, rows: Value, C: Value, mean: Value, var: Value, gamma: Value,
-    totals: Value, pad: Value, M: Value, scratch: Value, epsilon: float,
+    totals: Value, pad: Value, M: Value, scratch: Value, epsilon: Real,
 ) -> None:  # fmt: skip
     """dx = factor (dy - shift - (x - mean) slope), from the sums over the ghost batch."""
     epsilon, per_row = full_of(e, epsilon), full_of(e, 1.0 / real(e, M))

@@ -13,11 +13,10 @@ from typing import Any
 
 from llvmlite import ir
 from numba import cfunc, njit, types
-from numba.extending import intrinsic
 
 from .convolve import SUMS
 from .program import blocks
-from .simd import BYTES, LANES, Emitter, Value, emit
+from .simd import BYTES, LANES, Emitter, Value, emit, intrinsic
 
 _SIGNATURE = types.void(*[types.int64] * 8)
 _I32, _I64 = ir.IntType(32), ir.IntType(64)

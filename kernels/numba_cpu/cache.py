@@ -53,7 +53,7 @@ def _stamped(locator: Any) -> Any:
     return Stamped
 
 
-_known = getattr(caching, "CacheImpl", None) or caching._CacheImpl  # the name before Numba 0.66
+_known: Any = getattr(caching, "CacheImpl", None) or getattr(caching, "_CacheImpl")  # noqa: B009 (its name before 0.66)
 _known = _known._locator_classes  # those for NUMBA_CACHE_DIR, for __pycache__, for the home directory, and others
 
 

@@ -11,6 +11,7 @@ gradient of some lines is written out in full in scratch instead, for the tile a
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 from llvmlite import ir
 
@@ -67,7 +68,7 @@ def lines_a_task(lines: int, work: int) -> tuple[int, int]:
 def _forward(window: int) -> Kernel:
     Z = window
 
-    def conv_relu_pool(a, task, scratch):  # type: ignore[no-untyped-def]
+    def conv_relu_pool(a: Any, task: int, scratch: int) -> None:
         frame, image, line, pixel, jump, taps, values = a[0], a[1], a[2], a[3], a[4], a[5], a[6]
         w, b, p, winners, lines, total, each = a[7], a[8], a[9], a[10], a[11], a[12], a[13]
         width, K, rows, vectors = a[14], a[15], a[16], a[17]
@@ -170,7 +171,7 @@ def _expanded_filters(
 
 
 @kernel
-def _expanded(a, task, scratch):
+def _expanded(a: Any, task: int, scratch: int) -> None:
     frame, image, line, step, jump, lines_down = a[0], a[1], a[2], a[3], a[4], a[5]
     winners, dp, units, groups, lines, PH, PW, K, window = a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14]
     partial, size, each, R, values, rows, vectors = a[15], a[16], a[17], a[18], a[19], a[20], a[21]

@@ -133,7 +133,7 @@ def convolve(
 
 
 @kernel
-def _convolve(a, task, scratch):
+def _convolve(a: Any, task: int, scratch: int) -> None:
     frame, image, line, pixel, jump, taps, values = a[0] + a[1], a[2], a[3], a[4], a[5], a[6], a[7]
     b, b_row, b_panel, c, c_image, c_line, c_pixel, start, start_panel = (
         a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15], a[16])  # fmt: skip
@@ -209,7 +209,7 @@ def _first_row(r: int, s: int, R: int, S: int, K: int, stride: int) -> int:
 
 
 @kernel
-def _turn_filters(a, task, scratch):
+def _turn_filters(a: Any, task: int, scratch: int) -> None:
     """Copy one tap, w[r, s] [C, K], transposed to its place: phase by phase, in each the taps in falling order."""
     w, packed, R, S, C, K, stride = a[0], a[1], a[2], a[3], a[4], a[5], a[6]
     r, s = task // S, task % S
@@ -231,7 +231,7 @@ def _place(r: int, R: int, stride: int) -> tuple[int, int, int]:
 
 
 @kernel
-def _copy_lines(a, task, scratch):
+def _copy_lines(a: Any, task: int, scratch: int) -> None:
     source, source_image, source_line, to, to_image, to_line = a[0], a[1], a[2], a[3], a[4], a[5]
     total, lines, each, values, zero = a[6], a[7], a[8], a[9], a[10]
     for at in range(task * each, min(total, (task + 1) * each)):

@@ -8,6 +8,8 @@ In float64 the plain kernels at the end of this file do the same with BLAS; they
 ones to.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -42,7 +44,7 @@ def dense_forward_calls(x: Array, w: Array, b: Array, y: Array, floor: float = -
     (B, I), O = x.shape, w.shape[1]
     if not B:
         return []
-    if I * O >= 2**15 and B <= (FEW_EXAMPLES if I * O > CACHED else 128):
+    if I * O >= 2**15 and (FEW_EXAMPLES if I * O > CACHED else 128) >= B:
         return product_by_terms(x, 4 * I, w, y, B, O, I, b, floor)
     return [product(x, 4 * I, 4, w, 4 * O, y, B, O, I, start=b, floor=floor)]
 
@@ -90,7 +92,7 @@ def column_sums_calls(x: Array, total: Array) -> list[Call]:
 
 
 @kernel
-def _column_sums(a, task, scratch):
+def _column_sums(a: Any, task: int, scratch: int) -> None:
     x, total, rows, columns = a[0], a[1], a[2], a[3]
     at = task * LANES
     _sum_columns(x + 4 * at, 4 * columns, rows // SUM_ROWS, rows % SUM_ROWS, columns - at, total + 4 * at)

@@ -4,6 +4,8 @@ Float32 takes them from registers, a Philox block in every lane; the plain kerne
 at a time in the cache, and serve float64.
 """
 
+from typing import Any
+
 import numpy as np
 from llvmlite import ir
 from numba import njit
@@ -13,7 +15,7 @@ from ..contract import Array
 from ..philox import M0, M1, MASK, ROUNDS, W0, W1, threshold
 from . import simd
 from .program import Call, as_float, blocks, call, kernel, launch
-from .simd import BYTES, Emitter, Value, emit
+from .simd import BYTES, Emitter, Real, Value, emit
 from .wide import I32, I64, full_of
 
 CHUNK = 4 * simd.LANES  # values for which the vectors make words at a time
@@ -55,7 +57,7 @@ dropout_backward_calls, dropout_backward_scalars = dropout_forward_calls, dropou
 
 
 @kernel
-def _drop(a, task, scratch):
+def _drop(a: Any, task: int, scratch: int) -> None:
     step, layer, key0, key1, least, factor = a[0], a[1], a[2], a[3], a[4], as_float(a[5])
     first = task * a[9] * CHUNK
     at = 4 * first
@@ -66,7 +68,7 @@ def _drop(a, task, scratch):
 @emit
 def _drop_chunks(
     e: Emitter, x: Value, y: Value, n: Value, first: Value, step: Value, layer: Value, key0: Value, key1: Value,
-    least: Value, factor: float,
+    least: Value, factor: Real,
 ) -> None:  # fmt: skip
     lane = Value(e, ir.Constant(I64, list(range(simd.LANES))))
     fixed = [full_of(e, word) for word in (step, layer)]

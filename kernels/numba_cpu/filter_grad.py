@@ -58,7 +58,7 @@ def backward_filters(frame: Any, dy: Any, dw: Any, db: Any, stride: int) -> list
 
 
 @kernel
-def _filters(a, task, scratch):
+def _filters(a: Any, task: int, scratch: int) -> None:
     frame, image, line, step, jump, dy = a[0], a[1], a[2], a[3], a[4], a[5]
     N, OH, OW, K, dw, db, part_bytes, examples, groups = a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14]
     each, units, row_tiles, values, rows, vectors = a[15], a[16], a[17], a[18], a[19], a[20]
@@ -89,7 +89,7 @@ def add_parts(parts: Any, out: Any, offset: int) -> list[Call]:
 
 
 @kernel
-def _add_parts(a, task, scratch):
+def _add_parts(a: Any, task: int, scratch: int) -> None:
     parts, part_bytes, count, out, size, each = a[0], a[1], a[2], a[3], a[4], a[5]
     first, last = task * each, min(size, (task + 1) * each)
     _sum_parts(parts + 4 * first, part_bytes, count, out + 4 * first, (last - first - 1) // LANES, last - first)

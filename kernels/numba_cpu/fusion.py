@@ -139,7 +139,8 @@ def _offset(a: Any, vector: Array) -> int | None:
 
 def _share_frames(ops: list[Op]) -> list[Op]:
     """Let the backward pass of a convolution find the framed images that its forward pass has made."""
-    frames, shared = {}, []
+    frames: dict[tuple[int, int], Array] = {}
+    shared = []
     places = {"conv2d_forward": -1, "conv2d_backward": -1, "conv_relu_pool": -2, "conv_relu_pool_backward": -2}
     for op in ops:
         if op.name in places:

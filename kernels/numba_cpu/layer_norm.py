@@ -6,12 +6,14 @@ Sums run in float64.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..contract import Array
 from .batch_norm import clear, over_rows, padded, parameter_gradients
 from .program import Call, as_float, blocks, call, kernel
-from .simd import LANES, Emitter, Value, emit
+from .simd import LANES, Emitter, Real, Value, emit
 from .wide import (
     double,
     doubles,
@@ -52,7 +54,7 @@ def backward_calls(
 
 
 @kernel
-def _forward(a, task, scratch):
+def _forward(a: Any, task: int, scratch: int) -> None:
     B, C, rows = a[0], a[1], a[2]
     for b in range(task * rows, min(B, (task + 1) * rows)):
         at = 4 * C * b
@@ -60,7 +62,7 @@ def _forward(a, task, scratch):
 
 
 @kernel
-def _backward(a, task, scratch):
+def _backward(a: Any, task: int, scratch: int) -> None:
     B, C, rows = a[0], a[1], a[2]
     pad = 8 * (-(-C // LANES) * LANES)
     sums, end, few = a[10] + 2 * pad * task, min(B, (task + 1) * rows), max(4, CACHED // C)
@@ -77,7 +79,7 @@ def _backward(a, task, scratch):
 
 @emit
 def _normalize_row(
-    e: Emitter, x: Value, C: Value, gamma: Value, beta: Value, y: Value, mean: Value, var: Value, epsilon: float
+    e: Emitter, x: Value, C: Value, gamma: Value, beta: Value, y: Value, mean: Value, var: Value, epsilon: Real
 ) -> None:
     def add(at: Value, inside: Value | None, total: Value) -> list[Value]:
         return [total + double(e, e.load(x + at, inside))]
@@ -104,7 +106,7 @@ def _normalize_row(
 
 @emit
 def _row_numbers(
-    e: Emitter, x: Value, dy: Value, C: Value, gamma: Value, mean: Value, var: Value, to: Value, epsilon: float
+    e: Emitter, x: Value, dy: Value, C: Value, gamma: Value, mean: Value, var: Value, to: Value, epsilon: Real
 ) -> None:
     """Write mean, mean(gamma dy), mean(gamma dy x_hat) / sigma and 1 / sigma of a row."""
     middle = e.load_float(mean)

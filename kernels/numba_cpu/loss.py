@@ -5,6 +5,7 @@ the gradient; what is one number a row is ordinary code between them. The plain 
 """
 
 from math import exp, log
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -13,7 +14,7 @@ from .. import check
 from ..contract import Array
 from . import functions
 from .program import Call, as_float, blocks, call, doubles_at, floats_at, ints_at, kernel, launch
-from .simd import LANES, Emitter, Value, emit
+from .simd import LANES, Emitter, Real, Value, emit
 from .wide import F64, double, doubles, each_vector, fold, full_of, load_doubles, max_lanes, single, sum_lanes
 
 BLOCK = 8192  # logits of a task, or 16 for each of its rows if that is more
@@ -54,7 +55,7 @@ def softmax_cross_entropy_calls(
 
 
 @kernel
-def _rows(a, task, scratch):
+def _rows(a: Any, task: int, scratch: int) -> None:
     z, labels, weights, hit, miss = a[0], ints_at(a[1]), floats_at(a[2]), as_float(a[3]), as_float(a[4])
     loss, dz, B, C, rows = floats_at(a[5]), a[6], a[7], a[8], a[9]
     sums, exponentials = doubles_at(scratch), scratch + 32
@@ -103,7 +104,7 @@ def _exponentials(e: Emitter, z: Value, C: Value, to: Value, sums: Value) -> Non
 
 
 @emit
-def _gradient(e: Emitter, powers: Value, C: Value, dz: Value, total: float, miss: float, weight: float) -> None:
+def _gradient(e: Emitter, powers: Value, C: Value, dz: Value, total: Real, miss: Real, weight: Real) -> None:
     """dz_c = weight (powers_c / total - miss), right but for the label, to which `hit` comes."""
     per_total, miss, weight = (full_of(e, scalar) for scalar in (1.0 / total, miss, weight))
 

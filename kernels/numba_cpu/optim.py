@@ -5,6 +5,8 @@ computed from scalars alone is computed in `..._scalars`, in double precision. T
 are the same loops as Numba compiles them by itself: they serve float64.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -13,7 +15,7 @@ from ..contract import Array
 from ..scalars import bias_correction
 from .program import Call, Kernel, as_float, blocks, call, kernel, launch
 from .rules import RULES
-from .simd import Emitter, Value, emit
+from .simd import Emitter, Real, Value, emit
 from .wide import each_vector
 
 BLOCK = 16384  # values of a task, 5 to 10 microseconds of work
@@ -144,8 +146,8 @@ def _rule_calls(rule: Kernel, scalars: tuple[float, ...], theta: Array, g: Array
 
 @emit
 def _update(
-    e: Emitter, rule: int, theta: Value, g: Value, first: Value, second: Value, n: Value, s0: float, s1: float,
-    s2: float, s3: float,
+    e: Emitter, rule: int, theta: Value, g: Value, first: Value, second: Value, n: Value, s0: Real, s1: Real,
+    s2: Real, s3: Real,
 ) -> None:  # fmt: skip
     update = RULES[rule](e, s0, s1, s2, s3)
     state = [first, second][: STATES[rule]]
@@ -161,7 +163,7 @@ def _update(
 def _kernel_of(rule: int) -> Kernel:
     NUMBER = rule
 
-    def update_block(a, task, scratch):
+    def update_block(a: Any, task: int, scratch: int) -> None:
         """Arguments: four scalars, number of values, values a task, theta, g, state; all of them in every rule."""
         first = task * a[5]
         at = 4 * first

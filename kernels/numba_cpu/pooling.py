@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 from ..contract import Array
 from .convolve import copy_lines
 from .layout import clear
 from .program import Call, Kernel, blocks, call, kernel
-from .simd import BYTES, LANES, Emitter, Value, emit
+from .simd import BYTES, LANES, Emitter, Real, Value, emit
 from .wide import double, each_vector, full_of, single
 
 TASK = 2**16  # values of x of a task, some 10 microseconds
@@ -32,7 +33,7 @@ def max_pool2d_forward_calls(x: Array, y: Array, window: int, stride: int) -> li
 def _max_forward(window: int) -> Kernel:
     Z = window
 
-    def max_pool_forward(a, task, scratch):  # type: ignore[no-untyped-def]
+    def max_pool_forward(a: Any, task: int, scratch: int) -> None:
         x, y, stride, H, W, C, total, OH, OW, each = a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9]
         for at in range(task * each, min(total, (task + 1) * each)):
             line = x + 4 * (at // OH * H + at % OH * stride) * W * C
@@ -99,7 +100,7 @@ def max_pool2d_backward_calls(x: Array, y: Array, dy: Array, dx: Array, window: 
 def _max_backward(window: int, overlap: int) -> Kernel:
     Z, O = window, overlap
 
-    def max_pool_backward(a, task, scratch):  # type: ignore[no-untyped-def]
+    def max_pool_backward(a: Any, task: int, scratch: int) -> None:
         x, y, dy, dx, stride, H, W, C = a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]
         total, OH, OW, each = a[8], a[9], a[10], a[11]
         if O:
@@ -152,7 +153,7 @@ def global_avg_pool_forward_calls(x: Array, y: Array) -> list[Call]:
 
 
 @kernel
-def _avg_forward(a, task, scratch):
+def _avg_forward(a: Any, task: int, scratch: int) -> None:
     x, y, N, pixels, C, each = a[0], a[1], a[2], a[3], a[4], a[5]
     for n in range(task * each, min(N, (task + 1) * each)):
         for c in range(0, C, 4 * LANES):
@@ -166,7 +167,7 @@ def _avg_forward(a, task, scratch):
 
 
 @emit
-def _mean(e: Emitter, vectors: int, x: Value, pixel: Value, pixels: Value, C: Value, y: Value, count: float) -> None:
+def _mean(e: Emitter, vectors: int, x: Value, pixel: Value, pixels: Value, C: Value, y: Value, count: Real) -> None:
     """Sums in float64, of so many vectors of channels at a time."""
     inside = _inside(e, vectors, C)
 
@@ -189,7 +190,7 @@ def global_avg_pool_backward_calls(dy: Array, dx: Array) -> list[Call]:
 
 
 @kernel
-def _avg_backward(a, task, scratch):
+def _avg_backward(a: Any, task: int, scratch: int) -> None:
     dy, dx, N, pixels, C, each = a[0], a[1], a[2], a[3], a[4], a[5]
     for n in range(task * each, min(N, (task + 1) * each)):
         for c in range(0, C, 4 * LANES):
@@ -202,7 +203,7 @@ def _avg_backward(a, task, scratch):
 
 @emit
 def _spread(
-    e: Emitter, vectors: int, dy: Value, dx: Value, pixel: Value, pixels: Value, C: Value, count: float
+    e: Emitter, vectors: int, dy: Value, dx: Value, pixel: Value, pixels: Value, C: Value, count: Real
 ) -> None:
     inside = _inside(e, vectors, C)
     values = [e.load(dy + j * BYTES, mask) / e.splat(count) for j, mask in enumerate(inside)]

@@ -14,8 +14,8 @@ import numpy as np
 from numba import njit
 
 from ..contract import Array
-from .program import Call, as_float, blocks, call, floats_at, kernel
-from .simd import BYTES, LANES, REGISTERS, Emitter, Value, emit
+from .program import Call, as_float, blocks, call, kernel
+from .simd import BYTES, LANES, REGISTERS, Emitter, Real, Value, emit
 from .tile import call_tile, tile
 
 K_BLOCK = 512
@@ -62,7 +62,8 @@ def product(
     k_block = k if how == IN_PLACE else min(k, K_BLOCK)
     return call(
         _product, groups * panels, a, row, step, b, b_row, c, 4 * n, _ZEROS if start is None else start,
-        0 if start is None else 4, m, n, k, panels, tiles_a_task, rows, vectors, k_block, how, float(floor), *_tiles(m, n, rows, vectors),
+        0 if start is None else 4, m, n, k, panels, tiles_a_task, rows, vectors, k_block, how, float(floor),
+        *_tiles(m, n, rows, vectors),
         scratch=0 if how == IN_PLACE else (k_block + LANES) * (columns + tiles_a_task * rows + LANES + LANES) * 4,
     )  # fmt: skip
 
@@ -78,7 +79,7 @@ def _tiles(m: int, n: int, rows: int, vectors: int) -> list[int]:
 
 
 @kernel
-def _product(a, task, scratch):
+def _product(a: Any, task: int, scratch: int) -> None:
     left, row, step, b, b_row, c, c_row = a[0], a[1], a[2], a[3], a[4], a[5], a[6]
     start, start_step, m, n, k, panels, tiles_a_task = a[7], a[8], a[9], a[10], a[11], a[12], a[13]
     rows, vectors, k_block, how, floor = a[14], a[15], a[16], a[17], as_float(a[18])
@@ -142,7 +143,7 @@ def product_by_terms(
 
 
 @kernel
-def _products_of_terms(a, task, scratch):
+def _products_of_terms(a: Any, task: int, scratch: int) -> None:
     left, row, b, parts, m, n, k, each = a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]
     rows, vectors, packed, zeros = a[8], a[9], a[10], a[11]
     first, c = task * each, parts + 4 * task * m * n
@@ -160,7 +161,7 @@ def _products_of_terms(a, task, scratch):
 
 
 @kernel
-def _add_parts(a, task, scratch):
+def _add_parts(a: Any, task: int, scratch: int) -> None:
     """c[i, j] = max(floor, start[j] + parts[0, i, j] + parts[1, i, j] + ...) for a row i, or part of the only one."""
     parts, many, part, start, start_step, c, n, block = a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7]
     first = task * block
@@ -170,7 +171,7 @@ def _add_parts(a, task, scratch):
 
 @emit
 def _add_part(
-    e: Emitter, parts: Value, many: Value, part: Value, start: Value, c: Value, count: Value, floor: float
+    e: Emitter, parts: Value, many: Value, part: Value, start: Value, c: Value, count: Value, floor: Real
 ) -> None:
     least = e.splat(floor)
 
@@ -184,7 +185,7 @@ def _add_part(
 
 
 @kernel
-def _dots(a, task, scratch):
+def _dots(a: Any, task: int, scratch: int) -> None:
     """c[i, j] = sum over k of a[i, k] b[j, k] for `each` rows j of b; pieces of few rows and 256 values stay in L1."""
     left, row, b, b_row, c, m, n, k, each = a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8]
     step = LANES if m == 1 else LANES // 2

@@ -25,9 +25,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from llvmlite import ir
 from numba import cfunc, types
-from numba.extending import intrinsic
 
 from . import threads
+from .simd import intrinsic
 
 _SIGNATURE = types.void(types.CPointer(types.int64), types.int64, types.int64)
 
@@ -40,8 +40,10 @@ class Kernel:
 
     @cached_property
     def address(self) -> int:
-        self._compiled = cfunc(_SIGNATURE, cache=True, error_model="numpy")(self.function)
-        return int(self._compiled.address)
+        compile_kernel: Any = cfunc(_SIGNATURE, cache=True, error_model="numpy")
+        self._compiled = compile_kernel(self.function)
+        address: int = self._compiled.address
+        return address
 
 
 def kernel(function: Callable[..., None]) -> Kernel:

@@ -87,7 +87,7 @@ class Recording:
         self._inputs: dict[str, Array] = {}  # as they were pointed at
         self._expected = {name: (array.dtype, array.shape) for name, array in inputs.items()}
         calls: list[Call] = []
-        self._rows: dict[str, list[int]] = {}  # bytes where the scalars of an op are, the first arguments of its first call
+        self._rows: dict[str, list[int]] = {}  # where, in bytes, an op's scalars are: first in its first call
         named = {word(array): name for name, array in inputs.items()}
         self._labels = [(op.arguments[0].shape, named.get(word(op.arguments[1])), op.arguments[1])
                         for op in ops if op.name == "softmax_cross_entropy"]
@@ -100,8 +100,10 @@ class Recording:
         self._code = self._program.code.reshape(-1)
         self._where = {name: np.flatnonzero(self._code == word(array)) for name, array in inputs.items()}
         stand_ins = {id(array) for array in inputs.values()}
-        self._program.calls = [c._replace(arguments=tuple(None if id(_owner(a)) in stand_ins else a for a in c.arguments))
-                               for c in self._program.calls]
+        self._program.calls = [
+            c._replace(arguments=tuple(None if id(_owner(a)) in stand_ins else a for a in c.arguments))
+            for c in self._program.calls
+        ]
         self._named = {id(_owner(a)) for op in ops for a in op.arguments}
 
     def memory(self, *known: Array) -> tuple[int, int]:
@@ -110,8 +112,8 @@ class Recording:
         Inputs are not counted. What only one part of a fused op would have read or written is not held at all.
         """
         known_owners = {id(_owner(array)) for array in known}
-        owners = {id(_owner(a)): _owner(a) for c in self._program.calls for a in c.arguments if isinstance(a, np.ndarray)}
-        sizes = {key: array.nbytes for key, array in owners.items() if key not in known_owners}
+        owners = [_owner(a) for c in self._program.calls for a in c.arguments if isinstance(a, np.ndarray)]
+        sizes = {id(array): array.nbytes for array in owners if id(array) not in known_owners}
         recorded = sum(size for key, size in sizes.items() if key in self._named)
         beside = sum(sizes.values()) - recorded + self._code.nbytes
         return recorded, beside + self._program.scratch * threads()
@@ -179,7 +181,7 @@ def _total_calls(x: Array, result: Array) -> list[Call]:
 
 
 @kernel
-def _total(a, task, scratch):
+def _total(a: Any, task: int, scratch: int) -> None:
     x, n, result = floats_at(a[0]), a[1], doubles_at(a[2])
     total = 0.0
     for i in range(n):

@@ -4,6 +4,7 @@ Float32 goes through vectors in blocks that the threads share; the plain kernels
 """
 
 from math import isfinite, sqrt
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -11,7 +12,7 @@ from numba import njit
 from .. import check_vectors as check
 from ..contract import Array
 from .program import Call, as_float, blocks, call, doubles_at, kernel, launch
-from .simd import Emitter, Value, emit
+from .simd import Emitter, Real, Value, emit
 from .wide import double, doubles, each_vector, fold, sum_lanes
 
 BLOCK = 16384  # values of a task
@@ -49,7 +50,7 @@ def l2_norm_calls(g: Array, norm: Array) -> list[Call]:
 
 
 @kernel
-def _square_sums(a, task, scratch):
+def _square_sums(a: Any, task: int, scratch: int) -> None:
     first = task * a[2]
     _squares(a[0] + 4 * first, min(a[2], a[1] - first), a[3] + 8 * task)
 
@@ -64,7 +65,7 @@ def _squares(e: Emitter, g: Value, n: Value, total: Value) -> None:
 
 
 @kernel
-def _root_of_sum(a, task, scratch):
+def _root_of_sum(a: Any, task: int, scratch: int) -> None:
     sums, norm = doubles_at(a[0]), doubles_at(a[2])
     total = 0.0
     for i in range(a[1]):
@@ -91,13 +92,13 @@ def scale_scalars(s: float) -> tuple[float, ...]:
 
 
 @kernel
-def _scale_block(a, task, scratch):
+def _scale_block(a: Any, task: int, scratch: int) -> None:
     first = task * a[3]
     _scale_vectors(a[1] + 4 * first, min(a[3], a[2] - first), as_float(a[0]))
 
 
 @emit
-def _scale_vectors(e: Emitter, g: Value, n: Value, s: float) -> None:
+def _scale_vectors(e: Emitter, g: Value, n: Value, s: Real) -> None:
     factor = e.splat(s)
     each_vector(e, n, lambda at, inside: e.store(factor * e.load(g + at, inside), g + at, inside))
 
@@ -117,14 +118,14 @@ def axpby_calls(a: float, x: Array, b: float, y: Array) -> list[Call]:
 
 
 @kernel
-def _axpby_block(a, task, scratch):
+def _axpby_block(a: Any, task: int, scratch: int) -> None:
     first = task * a[5]
     at = 4 * first
     _axpby_vectors(a[2] + at, a[3] + at, min(a[5], a[4] - first), as_float(a[0]), as_float(a[1]))
 
 
 @emit
-def _axpby_vectors(e: Emitter, x: Value, y: Value, n: Value, a: float, b: float) -> None:
+def _axpby_vectors(e: Emitter, x: Value, y: Value, n: Value, a: Real, b: Real) -> None:
     a, b = e.splat(a), e.splat(b)
 
     def body(at: Value, inside: Value | None) -> None:

@@ -15,7 +15,7 @@ Python loop over it is unrolled code, and only `e.loop` is a loop at run time::
     def f(x, y):
         add_rows(x.ctypes.data, y.ctypes.data, x.size // LANES)
 
-Arguments are int64 (addresses in bytes and counts; `x + 64` is 64 bytes on) unless annotated `float` (then float64). A
+Arguments are int64 (addresses in bytes and counts; `x + 64` is 64 bytes on) unless annotated `Real` (then float64). A
 parameter annotated `int` is a constant of the kernel, known when the body runs. A vector has as many float32 lanes as
 a register of the CPU that Numba compiles for: 16 with AVX-512, 8 with AVX, else 4 (SSE, NEON); code that counts in
 `lanes` is right for all.
@@ -31,7 +31,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
-from numba.extending import intrinsic
+from numba.extending import intrinsic as numba_intrinsic
 
 _F32, _F64 = ir.FloatType(), ir.DoubleType()
 _I64, _I32, _I8, _I1 = (ir.IntType(bits) for bits in (64, 32, 8, 1))
@@ -118,6 +118,12 @@ class Value:
 
     def is_nan(self) -> Value:
         return Value(self._e, self._e.b.fcmp_unordered("uno", self.v, self.v))
+
+
+class Real(Value):
+    """A float64 that a micro-kernel is given as an argument; `e.splat` makes a vector of float32 of it."""
+
+    __slots__ = ()
 
 
 class Emitter:
@@ -287,6 +293,11 @@ class Emitter:
         return results
 
 
+def intrinsic(function: Callable[..., Any]) -> Any:
+    """Numba's `intrinsic`; a type checker does not see that it takes the typing context away."""
+    return numba_intrinsic(function)
+
+
 def emit(body: Callable[..., None]) -> Any:
     """Make a function that Numba-compiled code can call of `body(e, ...)`, which emits its instructions.
 
@@ -294,7 +305,7 @@ def emit(body: Callable[..., None]) -> Any:
     """
     parameters = list(inspect.signature(body, eval_str=True).parameters.values())[1:]
     constant = [p.annotation is int for p in parameters]
-    kinds = [types.float64 if p.annotation is float else types.int64 for p in parameters]
+    kinds = [types.float64 if p.annotation is Real else types.int64 for p in parameters]
 
     def typing(typing_context: Any, *given: Any) -> Any:
         if any(c and not isinstance(g, types.IntegerLiteral) for c, g in zip(constant, given, strict=True)):
@@ -303,8 +314,8 @@ def emit(body: Callable[..., None]) -> Any:
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             e = Emitter(builder)
-            body(e, *[g.literal_value if c else Value(e, a)
-                      for c, g, a in zip(constant, given, arguments, strict=True)])
+            body(e, *[g.literal_value if c else (Real if kind is types.float64 else Value)(e, a)
+                      for c, g, kind, a in zip(constant, given, kinds, arguments, strict=True)])
             return context.get_dummy_value()
 
         return signature, generate
@@ -314,7 +325,7 @@ def emit(body: Callable[..., None]) -> Any:
         [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD)
          for name in ("typing_context", *[p.name for p in parameters])]
     )
-    return intrinsic(prefer_literal=True)(typing)
+    return numba_intrinsic(prefer_literal=True)(typing)
 
 
 def _align(kind: Any) -> int:

@@ -168,7 +168,7 @@ if hasattr(os, "register_at_fork"):
 def _announce(shared: int) -> int:
     """Say that a program runs, and return how many followers will have seen that: nobody falls asleep over it."""
     write(shared + 8 * _RUNNING, 1)
-    return add(shared + 8 * _AWAKE, 0)
+    return int(add(shared + 8 * _AWAKE, 0))
 
 
 @njit(cache=True, nogil=True)
@@ -205,7 +205,8 @@ def _follow(shared: int, number: int, threads: int) -> None:
         opened = read(shared + 8 * _OPEN)
         if opened != seen:
             seen = opened
-            _take_tasks(shared, number, threads, read(shared + 8 * _SCRATCH) + number * read(shared + 8 * _SCRATCH_SIZE))
+            scratch = read(shared + 8 * _SCRATCH) + number * read(shared + 8 * _SCRATCH_SIZE)
+            _take_tasks(shared, number, threads, scratch)
             since = ticks()
         elif ticks() - since < PATIENCE:
             relax()

@@ -20,9 +20,8 @@ from typing import Any
 
 from llvmlite import ir
 from numba import cfunc, types
-from numba.extending import intrinsic
 
-from .simd import BYTES, LANES, Emitter, Value, emit
+from .simd import BYTES, LANES, Emitter, Real, Value, emit, intrinsic
 
 _SIGNATURE = types.void(*[types.int64] * 13, types.float64)
 
@@ -31,7 +30,7 @@ _SIGNATURE = types.void(*[types.int64] * 13, types.float64)
 def _tile(
     e: Emitter, rows: int, vectors: int, masked: int, a: Value, row: Value, step: Value, jump: Value, b: Value,
     b_row: Value, c: Value, c_row: Value, start: Value, start_row: Value, outer: Value, inner: Value, columns: Value,
-    floor: float,
+    floor: Real,
 ) -> None:  # fmt: skip
     inside = [None] * (vectors - 1) + [e.first(columns - LANES * (vectors - 1)) if masked else None]
 
@@ -47,8 +46,8 @@ def _tile(
         return [a + step, b + b_row, *new]
 
     def add_runs(_: Value, a: Value, b: Value, *sums: Value) -> list[Value]:
-        a, b, *sums = e.loop(inner, [a, b, *sums], add_products)
-        return [a + jump, b, *sums]
+        a, b, *new = e.loop(inner, [a, b, *sums], add_products)
+        return [a + jump, b, *new]
 
     sums = [value for i in range(rows) for value in load_row(start + start_row * i)]
     _, _, *sums = e.loop(outer, [a, b, *sums], add_runs)

@@ -9,6 +9,7 @@ run in the same order, cut into pieces of K_BLOCK examples.
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from .optim import STATES
 from .product import _ZEROS, K_BLOCK, pack_rows, shape_of_tile
 from .program import Call, Kernel, as_float, blocks, call, ints_at, kernel
 from .rules import RULES
-from .simd import BYTES, LANES, Emitter, Value, emit
+from .simd import BYTES, LANES, Emitter, Real, Value, emit
 from .tile import call_tile, tile
 from .wide import each_vector
 
@@ -75,7 +76,7 @@ def dense_update_calls(
 
 
 @kernel
-def _dense_update(a, task, scratch):
+def _dense_update(a: Any, task: int, scratch: int) -> None:
     x, dy, B, I, O = a[8], a[9], a[10], a[11], a[12]
     rows_a_task, rows, vectors, k_block, packed, zeros = a[13], a[14], a[15], a[16], a[17], a[18]
     first = task * rows_a_task
@@ -115,7 +116,7 @@ def _few(rule: int, examples: int) -> Kernel:
     """Return the kernel for so few examples that the gradient of a value is summed where the rule takes it."""
     R, B = rule, examples
 
-    def update_of_few(a, task, scratch):
+    def update_of_few(a: Any, task: int, scratch: int) -> None:
         theta, first, second, x, dy, I, O, rows = a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11]
         row = task * rows
         at = 4 * row * O
@@ -128,7 +129,7 @@ def _few(rule: int, examples: int) -> Kernel:
 @emit
 def _update_rows(
     e: Emitter, rule: int, examples: int, theta: Value, first: Value, second: Value, x: Value, x_row: Value, dy: Value,
-    rows: Value, columns: Value, s0: float, s1: float, s2: float, s3: float,
+    rows: Value, columns: Value, s0: Real, s1: Real, s2: Real, s3: Real,
 ) -> None:  # fmt: skip
     update = RULES[rule](e, s0, s1, s2, s3)
     vectors = [theta, first, second][: 1 + STATES[rule]]

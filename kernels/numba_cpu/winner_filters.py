@@ -10,6 +10,7 @@ For windows of 2 x 2 that is a quarter of the multiplications of the full gradie
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def backward_filters(
 def _filters(window: int) -> Kernel:
     Z = window
 
-    def filters_of_winners(a, task, scratch):  # type: ignore[no-untyped-def]
+    def filters_of_winners(a: Any, task: int, scratch: int) -> None:
         frame, image, line, pixel_step, line_step, winners, dp = a[0], a[1], a[2], a[3], a[4], a[5], a[6]
         N, windows, places, K, examples, groups, each = a[7], a[8], a[9], a[10], a[11], a[12], a[13]
         partial, partial_bias, R, values, room = a[14], a[15], a[16], a[17], a[18]
@@ -81,7 +82,7 @@ def _filters(window: int) -> Kernel:
 
 
 @kernel
-def _turn(a, task, scratch):
+def _turn(a: Any, task: int, scratch: int) -> None:
     """dw[i, k] = sum over parts of sums[part, k, i], for LANES rows i of dw."""
     sums, parts, channels, size, dw, K = a[0], a[1], a[2], a[3], a[4], a[5]
     i = task * LANES

@@ -16,7 +16,6 @@ from typing import Any
 
 from llvmlite import ir
 from numba import cfunc, njit, types
-from numba.extending import intrinsic
 
 from ..contract import Array
 from .block_sums import load_offset
@@ -24,7 +23,7 @@ from .convolve import SUMS, aligned
 from .layout import clear, transpose
 from .lists import list_channels
 from .program import Call, Kernel, call, kernel
-from .simd import BYTES, LANES, Emitter, Value, emit
+from .simd import BYTES, LANES, Emitter, Value, emit, intrinsic
 
 _SIGNATURE = types.void(*[types.int64] * 8)
 
@@ -60,7 +59,7 @@ def _reach(window: int, stride: int, lines: int, columns: int) -> int:
 
 
 @kernel
-def _turn_filters(a, task, scratch):
+def _turn_filters(a: Any, task: int, scratch: int) -> None:
     """turned[j, k, tap] = the j-th vector of w[tap, :, k]."""
     w, turned, taps, C, K = a[0], a[1], a[2], a[3], a[4]
     for c in range(0, C, LANES):
@@ -72,7 +71,7 @@ def _turn_filters(a, task, scratch):
 def _images(window: int) -> Kernel:
     Z = window
 
-    def images_of_winners(a, task, scratch):  # type: ignore[no-untyped-def]
+    def images_of_winners(a: Any, task: int, scratch: int) -> None:
         filters, taps, winners, dp, PH, PW, K, groups, passes = a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8]
         line, height, dx, H, W, C, padding, room = a[9], a[10], a[11], a[12], a[13], a[14], a[15], a[16]
         lines, R, S, inner, last = a[17], a[18], a[19], a[20], a[21]

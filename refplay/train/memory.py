@@ -152,7 +152,7 @@ def _temporaries(layer: Layer, shape: Shape) -> int:
 
 
 def _numba_scratch(model: Model, batch_size: int, size: int) -> int:
-    """Return what a convolution in float64 allocates, which is not recorded: one framed image and one block of patches, whatever the batch."""
+    """Return what a convolution in float64 allocates: one framed image and one block of patches, whatever the batch."""
     return size * max((_framed(layer, shape) + max(256, layer.output_shape(shape)[1]) * layer.size**2 * shape[-1]
                        for _, layer, shape in model.places() if isinstance(layer, Conv2D)), default=0)
 

@@ -156,7 +156,7 @@ def test_a_pooled_convolution_gives_the_sums_of_its_parts(channels, filters, siz
     pooled(taken, recorded, 1, padding, window)
     replay = taken.finish(needed=tuple(recorded[i] for i in (5, 9, 10, 11)))
     replay.run()
-    x, w, b, *_ = [a.astype(float) for a in start]
+    x, w, *_ = [a.astype(float) for a in start]
     eps = float(np.finfo(np.float32).eps)
     np.testing.assert_array_equal(recorded[5], eager[5])  # p
     dy = np.abs(eager[8]).astype(float)
