@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from processes import Contender, ContenderError, Load, OtherUse
+from processes import Contender, ContenderError, OtherUse, busy_processes
 from results import BUSY, FILE, Results, describe_run
 from summary import OURS, slowdowns, summarize
 from work import Burst
@@ -127,17 +127,13 @@ def measure(case: Case, contenders: Mapping[str, Contender], settings: Settings)
     checks, errors = set_up(case, contenders)
     refuse_other_work(case, checks)
     ready = list(checks)
-    load = Load(settings.load)
-    try:
-        rounds: list[Round] = []
-        while ready and not rounds:
-            try:
-                rounds = measure_rounds(contenders, ready, settings, load)
-            except ContenderError as error:  # the others begin anew
-                errors[error.contender] = str(error)
-                ready.remove(error.contender)
-    finally:
-        load.close()
+    rounds: list[Round] = []
+    while ready and not rounds:
+        try:
+            rounds = measure_rounds(contenders, ready, settings)
+        except ContenderError as error:  # the others begin anew
+            errors[error.contender] = str(error)
+            ready.remove(error.contender)
     chosen = quietest(rounds, settings.rounds)
     free = {name: [each.free[name].median_us for each in chosen] for name in ready}
     record = {**summarize(free), "rounds_us": free, "errors": errors, "rounds_left_out": len(rounds) - len(chosen),
@@ -179,19 +175,17 @@ class Round(NamedTuple):
     other_cores: float  # how many were busy with what is no part of the measurement
 
 
-def measure_rounds(
-    contenders: Mapping[str, Contender], names: Sequence[str], settings: Settings, load: Load
-) -> list[Round]:
+def measure_rounds(contenders: Mapping[str, Contender], names: Sequence[str], settings: Settings) -> list[Round]:
     """Return rounds until `settings.rounds` of them were undisturbed, or three times as many are over."""
     rounds: list[Round] = []
-    processes = [contender.process for contender in contenders.values()] + load.processes
+    processes = [contender.process for contender in contenders.values()]
     while len(rounds) < 3 * settings.rounds and sum(r.other_cores <= BUSY for r in rounds) < settings.rounds:
         first = len(rounds) % len(names)
         order = [*names[first:], *names[:first]]
         use = OtherUse(processes)
         free, loaded = _bursts(contenders, order, settings.burst), {}
         if settings.load:
-            with load.running():
+            with busy_processes(settings.load):
                 loaded = _bursts(contenders, order, settings.burst)
         rounds.append(Round(free, loaded, use.other_cores()))
     return rounds

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import selectors
-import signal
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from typing import Any
 HERE = Path(__file__).parent
 
 # A process that computes until its parent is gone, also where the parent was killed.
-_BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    for _ in range(10**6): pass"
+_BUSY = "import os, sys\nwhile os.getppid() == int(sys.argv[1]):\n    for _ in range(10**6): pass"
 
 
 class ContenderError(Exception):
@@ -83,36 +82,21 @@ class Contender:
         return lines[-1] if lines else f"ended with code {self.process.returncode}"
 
 
-class Load:
-    """Busy Python processes that compete for the cores while `running()`."""
-
-    def __init__(self, processes: int) -> None:
-        self.processes = [subprocess.Popen([sys.executable, "-c", _BUSY]) for _ in range(processes)]
-        self._signal(signal.SIGSTOP)
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Let them compute for the time of a with-block."""
-        self._signal(signal.SIGCONT)
-        time.sleep(0.05)
-        try:
-            yield
-        finally:
-            self._signal(signal.SIGSTOP)
-
-    def close(self) -> None:
-        """End them."""
-        for process in self.processes:
+@contextmanager
+def busy_processes(count: int) -> Iterator[None]:
+    """Let `count` Python processes compete for the cores for the time of a with-block."""
+    processes = [subprocess.Popen([sys.executable, "-c", _BUSY, str(os.getpid())]) for _ in range(count)]
+    try:
+        time.sleep(0.1)  # until they have started
+        yield
+    finally:
+        for process in processes:
             process.kill()
             process.wait()
 
-    def _signal(self, which: signal.Signals) -> None:
-        for process in self.processes:
-            process.send_signal(which)
-
 
 class OtherUse:
-    """How many cores were busy with other things than `processes` and this one, since the start; Linux only."""
+    """How many cores others used since the start: not this process, its children that have ended, or `processes`."""
 
     def __init__(self, processes: Sequence[subprocess.Popen[bytes]]) -> None:
         self._own = [os.getpid(), *(process.pid for process in processes)]

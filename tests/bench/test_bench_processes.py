@@ -1,11 +1,13 @@
 """Contenders as processes: answers, failures, load. The small kernels stand in for all work."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import Contender, ContenderError, Load, OtherUse
+from processes import Contender, ContenderError, OtherUse, busy_processes
 
 
 @pytest.fixture
@@ -35,21 +37,20 @@ def test_a_contender_that_hangs_is_ended(ours: Contender) -> None:
     assert ours.process.poll() is not None
 
 
-def test_load_computes_only_while_it_runs_and_counts_as_our_own_only_where_named() -> None:
+def test_busy_processes_take_cores_and_count_as_our_own_once_they_have_ended() -> None:
+    use = OtherUse([])
     if not Path("/proc/stat").exists():  # what others use is not known there
-        assert OtherUse([]).other_cores() == 0.0
+        assert use.other_cores() == 0.0
         return
-    load = Load(1)
-    try:
-        time.sleep(0.3)
-        own, blind = OtherUse(load.processes), OtherUse([])
-        with load.running():
-            time.sleep(0.6)
-        seen = blind.other_cores() - own.other_cores()
-        assert 0.5 < seen < 1.5  # a busy process is a core
-        quiet = OtherUse([]), OtherUse(load.processes)
-        time.sleep(0.5)
-        assert abs(quiet[0].other_cores() - quiet[1].other_cores()) < 0.1  # stopped
-    finally:
-        load.close()
-    assert all(process.poll() is not None for process in load.processes)
+    with busy_processes(1):
+        time.sleep(0.6)
+        during = use.other_cores()
+    after = use.other_cores()
+    assert 0.1 < during - after < 1.5  # of one core, what others leave it
+
+
+def test_a_busy_process_ends_with_its_parent() -> None:
+    code = "import os, sys; from processes import busy_processes; busy_processes(1).__enter__(); os._exit(0)"
+    # What a process inherits stays open until it ends too: this returns when both have.
+    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=30,
+                   cwd=Path(__file__).parents[2] / "bench")  # fmt: skip
