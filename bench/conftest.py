@@ -1,6 +1,11 @@
-"""Each benchmark is run for half a second at most: `python -m pytest bench` takes a few minutes."""
+"""Each benchmark runs for half a second: `python -m pytest bench` takes a few minutes."""
+
+import sys
+from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # as when a script here is run
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -135,6 +136,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FILE)
     parser.add_argument("--one", nargs=2, metavar=("NAME", "FOLDER"), help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if find_spec("optuna") is None:
+        parser.error("it needs optuna; python -m pip install optuna")
     if given.one:
         print(STUDIES[given.one[0]](Path(given.one[1])))
         return
