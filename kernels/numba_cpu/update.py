@@ -26,7 +26,7 @@ from .wide import each_vector
 
 NUMBERS = {update.__name__: number for number, update in enumerate(RULES)}
 KERNELS = {name: getattr(optim, name.upper()) for name in ("sgd", "momentum", "nesterov", "rmsprop", "adam", "nadam")}
-FEWEST = 4  # examples: up to here a sum takes no longer than to write it down and read it again
+FEWEST = 8  # examples: up to here a sum takes no longer than to write it down and read it again
 FEW = 16  # examples: with so few the time goes into reading and writing theta, and nothing is packed
 MANY = 512  # examples: with so many it pays to copy dy together for fewer tasks
 _WORDS = 16  # of arguments for the rule, in front of the scratch
