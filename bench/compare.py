@@ -117,7 +117,7 @@ def _able(case: Case) -> list[str]:
         layouts = ["torch-channels-last"] if case.name.startswith(("kernels.batch", "kernels.max")) else []
         return [OURS, "torch-malloc", *layouts]
     images = [] if case.name.startswith("mlp") else ["torch-channels-last"]
-    ahead = ["jax-ahead"] if case.size <= 64 else []  # beyond, no time is lost between steps
+    ahead = ["jax-ahead"] if case.size <= (8 if images else 64) else []  # beyond, no time is lost between steps
     scan = ["jax-scan"] if case.size <= (1 if images else 8) else []  # it runs convolutions on one core
     return [OURS, "torch", "torch-malloc", *images, "torch-compile", "jax", *ahead, *scan]
 
@@ -176,10 +176,10 @@ class Round(NamedTuple):
 
 
 def measure_rounds(contenders: Mapping[str, Contender], names: Sequence[str], settings: Settings) -> list[Round]:
-    """Return rounds until `settings.rounds` of them were undisturbed, or three times as many are over."""
+    """Return rounds until `settings.rounds` of them were undisturbed, or twice as many are over."""
     rounds: list[Round] = []
     processes = [contender.process for contender in contenders.values()]
-    while len(rounds) < 3 * settings.rounds and sum(r.other_cores <= BUSY for r in rounds) < settings.rounds:
+    while len(rounds) < 2 * settings.rounds and sum(r.other_cores <= BUSY for r in rounds) < settings.rounds:
         first = len(rounds) % len(names)
         order = [*names[first:], *names[:first]]
         use = OtherUse(processes)

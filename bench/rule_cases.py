@@ -12,8 +12,6 @@ from refplay.optim import RULES
 from refplay.procedures.machine import cores
 
 LEARNING_RATE = 1e-3
-# Vectors of P values that a step must read and write, theta and the gradient among them.
-MOVED = {"sgd": 3, "momentum": 5, "nesterov": 5, "rmsprop": 7, "adam": 7, "nadam": 7, "triad": 3}
 
 
 def hyperparameters(rule: str) -> dict[str, float]:

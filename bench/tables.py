@@ -31,6 +31,7 @@ MODELS = ("convnet", "mlp-256", "mlp-1024", "resnet")
 RULES = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "nadam")
 KERNELS = {"batch_norm": "ghost batch norm", "layer_norm": "layer norm",
            "softmax_cross_entropy": "softmax cross-entropy", "max_pool2d": "max pool"}
+# Vectors that a step must read or write once: adam reads theta, g, m, v and writes theta, m, v.
 MOVED = {"sgd": 3, "momentum": 5, "nesterov": 5, "rmsprop": 7, "adam": 7, "nadam": 7, "triad": 3}
 
 

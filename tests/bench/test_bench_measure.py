@@ -83,7 +83,7 @@ def test_disturbed_rounds_are_measured_again_but_not_for_ever(monkeypatch: pytes
     assert (record["rounds_left_out"], record["other_cores"], len(record["rounds_us"]["ours"])) == (2, 0.0, 3)
     monkeypatch.setattr(compare.OtherUse, "other_cores", lambda self: 0.7)
     record = measure(CASE, together(Fake("ours", 1.0), Fake("jax", 2.0)), SETTINGS)
-    assert (record["rounds_left_out"], record["other_cores"]) == (6, 0.7)
+    assert (record["rounds_left_out"], record["other_cores"]) == (3, 0.7)
     assert "BUSY: 0.70 cores" in compare.line(CASE, record)
 
 
