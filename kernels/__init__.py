@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # the type checker holds each backend against the contract
     _numpy: Backend = numpy_ref
     _numba: Backend = numba_cpu
 
-__all__ = ["CONTRACT", "Array", "Backend", "available", "load", "recorder"]
+__all__ = ["CONTRACT", "Array", "Backend", "available", "describe", "load", "recorder"]
 
 _PACKAGES = {"numpy": "numpy_ref", "numba": "numba_cpu"}
 
@@ -40,7 +40,7 @@ def load(name: str) -> Backend:
     Raises
     ------
     ValueError
-        There is no backend of this name.
+        There is no backend of this name, or `REFPLAY_THREADS` is not a number of threads.
     ImportError
         The backend needs a package that is not installed; `available` tells which.
     """
@@ -48,6 +48,8 @@ def load(name: str) -> Backend:
         raise ValueError(f"no kernel backend named {name!r}; there are: {', '.join(_PACKAGES)}")
     backend = import_module(f".{_PACKAGES[name]}", __name__)
     blas.one_thread()
+    if name == "numba":
+        import_module(".numba_cpu.threads", __name__).threads()  # refuses a REFPLAY_THREADS that is no number
     return cast(Backend, backend)
 
 
@@ -61,6 +63,19 @@ def recorder(backend: Backend, dtype: str) -> Any:
     return import_module(".numba_cpu.recorder", __name__).Recorder()
 
 
+def describe(name: str) -> str:
+    """Return in a few words what a backend that can run here runs on.
+
+    >>> describe("numpy")
+    'NumPy, 1 thread'
+    """
+    if name == "numpy":
+        return "NumPy, 1 thread"
+    from .numba_cpu import simd, threads
+
+    return f"{threads.threads()} threads, vectors of {simd.LANES} float32 ({simd.CPU_NAME})"
+
+
 def available() -> dict[str, str]:
     """Return for every backend an empty string if it can run here, else the reason why it cannot.
 
@@ -72,6 +87,6 @@ def available() -> dict[str, str]:
         try:
             load(name)
             reasons[name] = ""
-        except ImportError as error:
+        except (ImportError, ValueError) as error:
             reasons[name] = str(error) or type(error).__name__
     return reasons

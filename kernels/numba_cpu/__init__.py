@@ -1,8 +1,10 @@
-"""The compiled backend for the CPU: one pass over the data per kernel, BLAS for the matrix products, one thread.
+"""The compiled backend for the CPU: explicit SIMD and one pool of threads for float32, plain loops for float64.
 
-Every public function checks its arguments and calls a compiled one, which is compiled at its first use with each dtype
-and then kept on disk. The equations and the meaning of the arguments stand in `refplay.kernels.numpy_ref`; here, what
-is done to be fast. All kernels release the GIL, keep no state and give bitwise the same result at every call.
+Every public function checks its arguments and runs a compiled kernel, which is compiled at its first use and then kept
+on disk. The equations and the meaning of the arguments stand in `refplay.kernels.numpy_ref`; here, what is done to be
+fast: `simd` and `tile` (registers), `threads` and `program` (cores), `recorder` and `fusion` (whole steps). The plain
+kernel beside each fast one explains it and computes in float64. All release the GIL and give bitwise the same result
+at every call, whatever the number of threads. docs/cpu.md leads through the files.
 """
 
 from . import cache as cache  # first: where compiled kernels go

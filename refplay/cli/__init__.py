@@ -159,8 +159,8 @@ def _throughput(arguments: argparse.Namespace) -> int:
 
 
 def _backends(arguments: argparse.Namespace) -> int:
-    from refplay.kernels import available
+    from refplay.kernels import available, describe
 
     for name, reason in available().items():
-        print(f"{name:12} {reason or 'ready'}")
+        print(f"{name:12} {reason or 'ready: ' + describe(name)}")
     return 0

@@ -88,6 +88,18 @@ def test_the_environment_sets_the_number_of_threads():
     assert "REFPLAY_THREADS is 'two'; it must be a whole number of at least 1" in wrong.stderr
 
 
+def test_a_bad_number_of_threads_is_one_line_of_the_command():
+    command = [sys.executable, "-m", "refplay"]
+    environment = {**os.environ, "REFPLAY_THREADS": "0"}
+    run = subprocess.run([*command, "throughput", "--model", "mlp", "--batch-sizes", "1"], env=environment,
+                         capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert run.stderr.count("\n") == 1
+    assert "REFPLAY_THREADS is '0'" in run.stderr
+    told = subprocess.run([*command, "backends"], env=environment, capture_output=True, text=True, check=True)
+    assert "REFPLAY_THREADS is '0'" in told.stdout
+
+
 def test_bad_counts_are_refused():
     with pytest.raises(ValueError, match="expected at least 1, got 0"):
         threads.set_threads(0)
