@@ -19,6 +19,8 @@ from __future__ import annotations
 
 import os
 import threading
+import time
+from functools import cache
 
 import numpy as np
 from numba import njit
@@ -27,10 +29,10 @@ from .atomic import add, call_function, claim, nap, read, relax, ticks, write
 
 WORDS = 32  # int64 words an instruction: function, number of tasks, arguments
 MOST_TASKS = 2**16 - 1  # of one instruction
-PATIENCE = 400_000  # clock ticks (0.1 to 0.2 ms) that a thread without work spins for
+PATIENCE = 150e-6  # seconds that a thread without work spins for
 
 # Words of the state that the threads share, each in a cache line of its own; then one ticket for each thread.
-_OPEN, _DONE, _INSTRUCTION, _AWAKE, _RUNNING, _STOP, _SCRATCH, _SCRATCH_SIZE, _TICKETS = (8 * i for i in range(9))
+_OPEN, _DONE, _INSTRUCTION, _AWAKE, _RUNNING, _STOP, _PATIENCE, _SCRATCH, _SCRATCH_SIZE, _TICKETS = range(0, 80, 8)
 _MOST_THREADS = 256
 
 
@@ -115,11 +117,21 @@ def _take_scratch(scratch: int) -> None:
 
 
 def _start() -> None:
-    _pool.shared[_STOP] = 0
+    _pool.shared[_STOP], _pool.shared[_PATIENCE] = 0, _patience()
     for number in range(len(_pool.followers) + 1, _pool.count):
         thread = threading.Thread(target=_serve, args=(_pool, number), name=f"refplay-{number}", daemon=True)
         _pool.followers.append(thread)
         thread.start()
+
+
+@cache
+def _patience() -> int:
+    """Return PATIENCE in ticks of the CPU's clock, which some CPUs count a hundred times as slowly as others."""
+    _ticks_now()  # compiles it, which takes longer than all that is to be measured
+    start, ticks_then = time.perf_counter(), _ticks_now()
+    while time.perf_counter() - start < 1e-3:
+        pass
+    return max(1, int((_ticks_now() - ticks_then) / (time.perf_counter() - start) * PATIENCE))
 
 
 def _serve(pool: _Pool, number: int) -> None:
@@ -165,6 +177,11 @@ if hasattr(os, "register_at_fork"):
 
 
 @njit(cache=True)
+def _ticks_now() -> int:
+    return int(ticks())
+
+
+@njit(cache=True)
 def _announce(shared: int) -> int:
     """Say that a program runs, and return how many followers will have seen that: nobody falls asleep over it."""
     write(shared + 8 * _RUNNING, 1)
@@ -173,7 +190,7 @@ def _announce(shared: int) -> int:
 
 @njit(cache=True, nogil=True)
 def _lead(code: int, count: int, shared: int, threads: int) -> None:
-    scratch = read(shared + 8 * _SCRATCH)
+    scratch, patience = read(shared + 8 * _SCRATCH), read(shared + 8 * _PATIENCE)
     for i in range(count):
         at = code + i * (8 * WORDS)
         function, tasks = read(at), read(at + 8)
@@ -192,7 +209,7 @@ def _lead(code: int, count: int, shared: int, threads: int) -> None:
         since = ticks()
         while read(shared + 8 * _DONE) < tasks:
             relax()
-            if ticks() - since > PATIENCE:  # a follower holds a task and may have been put aside
+            if ticks() - since > patience:  # a follower holds a task and may have been put aside
                 nap()
     write(shared + 8 * _RUNNING, 0)
 
@@ -200,7 +217,7 @@ def _lead(code: int, count: int, shared: int, threads: int) -> None:
 @njit(cache=True, nogil=True)
 def _follow(shared: int, number: int, threads: int) -> None:
     add(shared + 8 * _AWAKE, 1)
-    since, seen = ticks(), 0
+    since, seen, patience = ticks(), 0, read(shared + 8 * _PATIENCE)
     while not read(shared + 8 * _STOP):
         opened = read(shared + 8 * _OPEN)
         if opened != seen:
@@ -208,7 +225,7 @@ def _follow(shared: int, number: int, threads: int) -> None:
             scratch = read(shared + 8 * _SCRATCH) + number * read(shared + 8 * _SCRATCH_SIZE)
             _take_tasks(shared, number, threads, scratch)
             since = ticks()
-        elif ticks() - since < PATIENCE:
+        elif ticks() - since < patience:
             relax()
         elif add(shared + 8 * _RUNNING, 0):  # a long stretch of single tasks
             nap()
