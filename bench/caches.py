@@ -1,10 +1,11 @@
-"""What the caches and the number formats do to a step: three measurements behind the design of the CPU backend.
+"""What the caches and the number formats do to a step: four measurements behind the design of the CPU backend.
 
     python bench/caches.py
 
 1. Whether two threads run on two cores just now: on a virtual machine two CPUs may be one core for a while.
 2. What it costs that one core reads what another has written: a matrix updated by rows, then read by rows, by columns.
-3. What subnormal numbers (below 1.2e-38) cost, by operation.
+3. What it costs that long vectors lie at equal places of their pages.
+4. What subnormal numbers (below 1.2e-38) cost, by operation.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from refplay.kernels import load
 from refplay.kernels.numba_cpu import threads
 from refplay.kernels.numba_cpu.product import product
 from refplay.kernels.numba_cpu.program import Program, call, kernel
@@ -86,6 +88,19 @@ def shared_lines() -> None:
             print(f"{ROWS} x {COLUMNS} written by rows, read by {name}, {count} threads: {took:.1f} us")
 
 
+def equal_places() -> None:
+    n, kernels = 2**25, load("numba")
+    memory = np.full(4 * n + 4096, 0.01, np.float32)
+    for gap in (0, 1088):
+        theta, g, m, v = (memory[i * (n + gap // 4) :][:n] for i in range(4))
+        times = []
+        for t in range(7):
+            start = time.perf_counter()
+            kernels.adam(theta, g, m, v, t, 1e-3, 0.9, 0.999, 1e-8)
+            times.append(time.perf_counter() - start)
+        print(f"Adam over 2^25 values, vectors 128 MiB and {gap} bytes apart: {1e3 * median(times):.1f} ms")
+
+
 def subnormals() -> None:
     operations = {"a + 1": lambda e, a: a + 1.0, "0.9 a": lambda e, a: a * 0.9, "sqrt(a)": lambda e, a: e.sqrt(a),
                   "a / 3": lambda e, a: a / 3.0, "1 / a": lambda e, a: 1.0 / a}  # fmt: skip
@@ -118,4 +133,5 @@ def _nanoseconds(operation: Any, value: float) -> float:
 if __name__ == "__main__":
     cores()
     shared_lines()
+    equal_places()
     subnormals()
