@@ -3,7 +3,8 @@
 A backend is a package that offers exactly the functions of `refplay.kernels.contract.Backend`:
 
 - `"numpy"`: the equations, a line of NumPy per line of mathematics; the oracle of all others;
-- `"numba"`: compiled for the CPU; the default of everything above.
+- `"numba"`: compiled for the CPU; the default of everything above;
+- `"numba-cuda"`: on an NVIDIA GPU, kernels to be read.
 
 >>> import numpy as np
 >>> kernels = load("numpy")
@@ -27,7 +28,7 @@ if TYPE_CHECKING:  # the type checker holds each backend against the contract
 
 __all__ = ["CONTRACT", "Array", "Backend", "available", "describe", "load", "recorder"]
 
-_PACKAGES = {"numpy": "numpy_ref", "numba": "numba_cpu"}
+_PACKAGES = {"numpy": "numpy_ref", "numba": "numba_cpu", "numba-cuda": "numba_cuda"}
 
 
 def load(name: str) -> Backend:
@@ -35,7 +36,7 @@ def load(name: str) -> Backend:
 
     Parameters
     ----------
-    name : {"numpy", "numba"}
+    name : {"numpy", "numba", "numba-cuda"}
 
     Raises
     ------

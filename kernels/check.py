@@ -256,12 +256,34 @@ def _mask(kernel: str, rate: float, seed: int, step: int, layer: int) -> None:
 def softmax_cross_entropy(
     z: Array, labels: Array, weights: Array, smoothing: float, loss: Array, dz: Array | None
 ) -> None:
+    sizes = loss_form(z, labels, weights, smoothing, loss, dz)
+    _labels_range("softmax_cross_entropy", labels, sizes["C"])
+
+
+def loss_form(
+    z: Array, labels: Array, weights: Array, smoothing: float, loss: Array, dz: Array | None
+) -> dict[str, int]:
+    """Check all but the values of the labels; return the sizes of the axes."""
     sizes = arrays(_LOSS, z, weights, loss, dz)
-    class_labels("softmax_cross_entropy", labels, sizes["B"], sizes["C"])
+    _labels_form("softmax_cross_entropy", labels, sizes["B"])
     number("softmax_cross_entropy", "smoothing", smoothing, 0.0, 1.0)
+    return sizes
 
 
 def class_labels(kernel: str, labels: Any, examples: int, classes: int) -> None:
+    """Check that the labels are `examples` classes below `classes`."""
+    _labels_form(kernel, labels, examples)
+    _labels_range(kernel, labels, classes)
+
+
+def _labels_range(kernel: str, labels: Any, classes: int) -> None:
+    # Read as unsigned, a negative label is a huge one: one pass finds both.
+    if labels.size and labels.view(f"u{labels.itemsize}").max() >= classes:
+        outside = labels[(labels < 0) | (labels >= classes)]
+        wrong(ValueError, kernel, "labels", f"classes in 0..{classes - 1}", str(outside[0]))
+
+
+def _labels_form(kernel: str, labels: Any, examples: int) -> None:
     if type(labels) is not np.ndarray:
         wrong(TypeError, kernel, "labels", "a numpy.ndarray", type_name(labels))
     if labels.dtype not in INTS:
@@ -269,7 +291,3 @@ def class_labels(kernel: str, labels: Any, examples: int, classes: int) -> None:
     if labels.shape != (examples,):
         wrong(ValueError, kernel, "labels", f"shape (B={examples})", f"shape {labels.shape}")
     layout(kernel, "labels", labels, written=False)
-    # Read as unsigned, a negative label is a huge one: one pass finds both.
-    if examples and labels.view(f"u{labels.itemsize}").max() >= classes:
-        outside = labels[(labels < 0) | (labels >= classes)]
-        wrong(ValueError, kernel, "labels", f"classes in 0..{classes - 1}", str(outside[0]))

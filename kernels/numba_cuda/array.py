@@ -1,0 +1,43 @@
+"""Arrays in the memory of the GPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import check as host_check
+from ..contract import Array
+from . import check
+from .device import DeviceArray, cuda
+
+
+def empty(shape: int | tuple[int, ...], dtype: str = "float32") -> Array:
+    """Return a new array in device memory, whose values are what was there."""
+    host_check.empty(shape, dtype)
+    return cuda.device_array(shape, dtype)  # type: ignore[no-any-return]
+
+
+def zeros(shape: int | tuple[int, ...], dtype: str = "float32") -> Array:
+    """Return a new array of zeros in device memory."""
+    host_check.zeros(shape, dtype)
+    return cuda.to_device(np.zeros(shape, dtype))  # type: ignore[no-any-return]
+
+
+def asarray(host_array: Any) -> Array:
+    """Return a contiguous copy of a NumPy array in device memory; a device array as it is."""
+    if isinstance(host_array, DeviceArray):
+        return host_array  # type: ignore[no-any-return]
+    host_check.asarray(host_array)
+    return cuda.to_device(np.ascontiguousarray(host_array))  # type: ignore[no-any-return]
+
+
+def to_host(array: Array) -> Array:
+    """Return a copy as a NumPy array, after all that was launched before has run."""
+    check.to_host(array)
+    return array.copy_to_host()  # type: ignore[attr-defined, no-any-return]
+
+
+def synchronize() -> None:
+    """Wait until all that was launched has run."""
+    cuda.synchronize()

@@ -1,0 +1,103 @@
+"""Reductions and scalings of a vector.
+
+A sum over a vector takes two launches, since blocks cannot wait for each other: each block sums its share and writes
+one number, then one block sums those. All in double, and in an order that depends on n alone: the same vector gives
+the same bits at every call.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Any
+
+import numpy as np
+
+from ..contract import Array
+from . import check
+from .device import BLOCK, blocks_for, cuda, device_function, kernel, launch, scratch
+from .elementwise import PER_THREAD, run, update
+
+MOST_BLOCKS = 1024  # enough to fill any GPU, and few enough for one block to sum what they leave
+
+
+def l2_norm(g: Array) -> float:
+    """Return |g| = sqrt(sum_i g_i^2), summed in double; waits for the GPU."""
+    check.l2_norm(g)
+    result = scratch(MOST_BLOCKS + 1, "float64")[MOST_BLOCKS : MOST_BLOCKS + 1]
+    sum_of_squares(g, result)
+    return sqrt(result.copy_to_host()[0])
+
+
+def scale(g: Array, s: float) -> None:
+    """Multiply g by s in place."""
+    check.scale(g, s)
+    run(_scale, g, g, (np.float64(s),))  # the second g is not read: `update` wants one
+
+
+def axpby(a: float, x: Array, b: float, y: Array) -> None:
+    """y <- a x + b y; y may be x."""
+    check.axpby(a, x, b, y)
+    run(_axpby, y, x, (np.float64(a), np.float64(b)))
+
+
+def sum_of_squares(g: Any, result: Any) -> None:
+    """result[0] <- sum_i g_i^2, a double on the GPU."""
+    blocks = min(blocks_for(g.size, PER_THREAD * BLOCK), MOST_BLOCKS)
+    partial = scratch(MOST_BLOCKS + 1, "float64")
+    launch(_square_sums, blocks, BLOCK, g, partial)
+    launch(_sum, 1, BLOCK, partial[:blocks], result)
+
+
+@update
+def _scale(g, _, scalars):
+    (s,) = scalars
+    return type(g)(s * g)
+
+
+@update
+def _axpby(y, x, scalars):
+    a, b = scalars
+    return type(y)(a * x + b * y)
+
+
+@device_function
+def block_sum(value, values):
+    """Return the sum of the `value` of all threads of the block, to all of them.
+
+    values[BLOCK] is shared memory. In round r, 256 / 2^r threads add a number each: ((0 + 128) + (64 + 192)) + ...
+    """
+    j = cuda.threadIdx.x
+    cuda.syncthreads()  # or a sum before this one, in the same memory, might still be read
+    values[j] = value
+    width = BLOCK // 2
+    while width > 0:
+        cuda.syncthreads()  # or a number might be added before it is there
+        if j < width:
+            values[j] += values[j + width]
+        width //= 2
+    cuda.syncthreads()  # or threads might leave with a sum that is not complete
+    return values[0]
+
+
+@kernel
+def _square_sums(g, partial):
+    """g[n] -> partial[blocks]: block k adds the squares at k * BLOCK + j, and from there on in steps of all threads."""
+    values = cuda.shared.array(BLOCK, np.float64)
+    total = np.float64(0)
+    for i in range(cuda.grid(1), g.size, cuda.gridsize(1)):
+        total += np.float64(g[i]) * np.float64(g[i])
+    total = block_sum(total, values)
+    if cuda.threadIdx.x == 0:
+        partial[cuda.blockIdx.x] = total
+
+
+@kernel
+def _sum(x, result):
+    """x[n] -> result[1], by one block: thread j adds x[j], x[j + BLOCK], ..., then the block adds its threads."""
+    values = cuda.shared.array(BLOCK, np.float64)
+    total = np.float64(0)
+    for i in range(cuda.threadIdx.x, x.size, BLOCK):
+        total += np.float64(x[i])
+    total = block_sum(total, values)
+    if cuda.threadIdx.x == 0:
+        result[0] = total
