@@ -2,7 +2,8 @@
 
 What `refplay.kernels.check` asks of arrays (dtype, shape, strides, which memory) does not need their values. So each
 device array is shown to it as a NumPy array at the same address, which is never read. Values are not checked: to look
-at labels would mean to wait for the GPU at every step. A label outside of the classes makes the loss of its example NaN.
+at labels would mean to wait for the GPU at every step. A label outside of the classes gives its
+example a loss of NaN.
 """
 
 from __future__ import annotations
