@@ -1,0 +1,42 @@
+"""Arrays in the memory of the GPU: CuPy's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import check as host_check
+from ..contract import Array
+from . import check, device
+
+
+def empty(shape: int | tuple[int, ...], dtype: str = "float32") -> Array:
+    """Return a new array in device memory, whose values are what was there."""
+    host_check.empty(shape, dtype)
+    return device.empty(shape, dtype)  # type: ignore[no-any-return]
+
+
+def zeros(shape: int | tuple[int, ...], dtype: str = "float32") -> Array:
+    """Return a new array of zeros in device memory."""
+    host_check.zeros(shape, dtype)
+    return device.zeros(shape, dtype)  # type: ignore[no-any-return]
+
+
+def asarray(host_array: Any) -> Array:
+    """Return a contiguous copy of a NumPy array in device memory; a device array as it is."""
+    if isinstance(host_array, device.DeviceArray):
+        return host_array  # type: ignore[no-any-return]
+    host_check.asarray(host_array)
+    return device.from_host(np.ascontiguousarray(host_array))  # type: ignore[no-any-return]
+
+
+def to_host(array: Array) -> Array:
+    """Return a copy as a NumPy array, after all that was launched before has run."""
+    check.to_host(array)
+    return device.to_host(array)
+
+
+def synchronize() -> None:
+    """Wait until all that was launched has run."""
+    device.synchronize()

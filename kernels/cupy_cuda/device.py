@@ -1,0 +1,148 @@
+"""The one module that imports CuPy: memory, launches, graphs.
+
+Everything runs on one stream of our own, in the order in which it was launched. tests/cuda_on_cpu puts another module
+with the same functions in this one's place, which runs the same kernels on the CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+if find_spec("cupy") is None:
+    raise ImportError("CuPy is not installed; pip install 'refplay[cuda13]' (or 'refplay[cuda12]')")
+
+import cupy
+
+from .compile import cubin
+
+__all__ = ["BLOCK", "DeviceArray", "Graph", "address", "blocks_for", "empty", "from_host", "launch", "multiprocessors",
+           "scratch", "synchronize", "to_host", "zeros"]  # fmt: skip
+
+DeviceArray: Any = cupy.ndarray
+BLOCK = 256  # threads of a block where nothing asks for another number
+
+
+def blocks_for(n: int, block: int = BLOCK) -> int:
+    """Return how many blocks hold n threads, the last of them perhaps not full."""
+    return -(-n // block)
+
+
+@cache
+def _stream() -> Any:
+    return cupy.cuda.Stream(non_blocking=True)
+
+
+def launch(kernel: str, grid: int | tuple[int, ...], block: int | tuple[int, ...], *arguments: Any,
+           shared: int = 0) -> None:
+    """Launch a kernel, "file.name", on a grid of blocks of threads; does not wait. An empty grid launches nothing.
+
+    Arguments are device arrays, None for a null pointer, Python ints (64 bits, `long long` there) and floats
+    (`double`). `shared` is the bytes of dynamic shared memory.
+    """
+    grid, block = _three(grid), _three(block)
+    if all(grid):
+        with _stream():
+            _function(kernel, shared)(grid, block, tuple(0 if a is None else a for a in arguments), shared_mem=shared)
+
+
+def _three(size: int | tuple[int, ...]) -> tuple[int, ...]:
+    return (size, 1, 1) if isinstance(size, int) else (*size, 1, 1)[:3]
+
+
+@cache
+def _function(kernel: str, shared: int) -> Any:
+    file, name = kernel.split(".")
+    function = _module(file).get_function(name)
+    if shared > 48 * 1024:  # more than that must be asked for
+        function.max_dynamic_shared_size_bytes = shared
+    return function
+
+
+@cache
+def _module(file: str) -> Any:
+    module = cupy.cuda.function.Module()
+    module.load(cubin(file, int(cupy.cuda.Device().compute_capability)))
+    return module
+
+
+@cache
+def multiprocessors() -> int:
+    """Return how many multiprocessors the GPU has: what a grid should give work to."""
+    return int(cupy.cuda.Device().attributes["MultiProcessorCount"])
+
+
+def empty(shape: int | tuple[int, ...], dtype: str) -> Any:
+    """Return new device memory."""
+    with _stream():
+        return cupy.empty(shape, dtype)
+
+
+def zeros(shape: int | tuple[int, ...], dtype: str) -> Any:
+    """Return new device memory full of zeros."""
+    array = empty(shape, dtype)
+    if array.nbytes:
+        array.data.memset_async(0, array.nbytes, _stream())
+    return array
+
+
+def from_host(array: np.ndarray) -> Any:
+    """Return a copy of a NumPy array in device memory."""
+    with _stream():
+        return cupy.asarray(array)
+
+
+def to_host(array: Any) -> np.ndarray:
+    """Return a copy of a device array as a NumPy array, after all that was launched before."""
+    host: np.ndarray = array.get(stream=_stream())
+    _stream().synchronize()
+    return host
+
+
+def synchronize() -> None:
+    """Wait until all that was launched has run."""
+    _stream().synchronize()
+
+
+def address(array: Any) -> int:
+    """Return where a device array begins."""
+    return int(array.data.ptr)
+
+
+_scratch: dict[str, Any] = {}
+
+
+def scratch(n: int, dtype: str, name: str = "") -> Any:
+    """Return at least n values of device memory for partial results, the same memory at each call with this name.
+
+    A kernel may use it from its launch until that of the kernel that takes the partial results up.
+    """
+    key = f"{name}:{dtype}"
+    if key not in _scratch or _scratch[key].size < n:
+        _scratch[key] = empty(max(n, 4096), dtype)
+    return _scratch[key]
+
+
+class Graph:
+    """Launches that are written down once and replayed as one.
+
+        graph = Graph(lambda: step())      # what `step` launches is captured, not run
+        graph.launch()                     # all of it, in order; does not wait
+    """
+
+    def __init__(self, launches: Callable[[], Any]) -> None:
+        with _stream() as stream:
+            stream.begin_capture()
+            try:
+                launches()
+            finally:
+                self._graph = stream.end_capture()
+        self._graph.upload(_stream())
+
+    def launch(self) -> None:
+        """Run what was captured."""
+        self._graph.launch(_stream())

@@ -1,0 +1,43 @@
+"""Argument checks of the GPU backends: those of the CPU backends, on what stands for the device arrays.
+
+What `check` asks of arrays (dtype, shape, strides, which memory) does not need their values. So each device array is
+shown to it as a NumPy array at the same address, which is never read. Values are not checked: to look at labels would
+mean to wait for the GPU at every step. A label outside of the classes gives its example a loss of NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from inspect import signature
+from typing import Any
+
+import numpy as np
+
+from . import check, check_vectors
+from .arguments import type_name, wrong
+
+
+def device_checks(array_type: Any, stand_in: Callable[[Any], np.ndarray]) -> Callable[[str], Callable[..., None]]:
+    """Return the function that makes the check of a kernel, by its name, for arrays of `array_type`."""
+
+    def seen(kernel: str, name: str, value: Any) -> Any:
+        if isinstance(value, array_type):
+            return stand_in(value)
+        if value is None or isinstance(value, int | float | np.number):
+            return value
+        return wrong(TypeError, kernel, name, "a device array of this backend (its asarray makes one)",
+                     type_name(value))
+
+    def make(kernel: str) -> Callable[..., None]:
+        if kernel == "softmax_cross_entropy":
+            function: Callable[..., Any] = check.loss_form
+        else:
+            function = getattr(check, kernel, None) or getattr(check_vectors, kernel)
+        names = tuple(signature(function).parameters)
+
+        def checked(*arguments: Any) -> None:
+            function(*[seen(kernel, name, value) for name, value in zip(names, arguments, strict=True)])
+
+        return checked
+
+    return make
