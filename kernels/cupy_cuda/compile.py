@@ -39,7 +39,7 @@ def compile_source(file: str, architecture: int, *more_options: str) -> tuple[by
     """
     headers = _headers()
     program = nvrtc.createProgram((FOLDER / f"{file}.cu").read_text(encoding="utf-8"), f"{file}.cu",
-                                  tuple(headers.values()), tuple(headers))
+                                  [text.encode() for text in headers.values()], [name.encode() for name in headers])
     try:
         nvrtc.compileProgram(program, (*OPTIONS, f"--gpu-architecture=sm_{architecture}", *more_options))
         return nvrtc.getCUBIN(program), nvrtc.getProgramLog(program)
