@@ -88,12 +88,13 @@ def run(code: int, count: int, scratch: int = 0) -> None:
         _run_alone(code, count, scratch)
         return
     try:
-        if _pool.scratch.size < scratch * threads():
+        others = threads() - 1
+        if _pool.shared[_SCRATCH_SIZE] < scratch:
             _take_scratch(scratch)
-        if _pool.count > 1:
-            if len(_pool.followers) < _pool.count - 1:
+        if others:
+            if len(_pool.followers) < others:
                 _start()
-            for _ in range(_pool.count - 1 - _announce(_pool.address)):
+            for _ in range(others - _announce(_pool.address)):
                 _pool.wake.release()
         _lead(code, count, _pool.address, _pool.count)
     finally:
@@ -111,6 +112,7 @@ def _run_alone(code: int, count: int, scratch: int) -> None:
 
 def _take_scratch(scratch: int) -> None:
     each = -(-scratch // 4096) * 4096 + 192  # not a multiple of a page: equal offsets would share cache sets
+    _pool.shared[_SCRATCH_SIZE] = 0  # should an interrupt come before the new address: what is no more has no room
     _pool.scratch = np.zeros(each * _pool.count + 64, np.uint8)
     _pool.shared[_SCRATCH] = -(-_pool.scratch.ctypes.data // 64) * 64
     _pool.shared[_SCRATCH_SIZE] = each
@@ -151,7 +153,7 @@ def _stop() -> None:
         thread.join()
     _pool.followers = []
     _pool.wake = threading.Semaphore(0)
-    _pool.scratch = np.zeros(0, np.uint8)
+    _pool.shared[_SCRATCH_SIZE], _pool.scratch = 0, np.zeros(0, np.uint8)
 
 
 def _usable_cpus() -> set[int]:

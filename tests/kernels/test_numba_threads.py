@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from refplay.kernels.numba_cpu import threads
+from refplay.kernels.numba_cpu.atomic import add, nap, read
 from refplay.kernels.numba_cpu.program import Program, call, ints_at, kernel
 
 
@@ -39,6 +40,26 @@ def test_every_task_of_every_instruction_runs_once(count):
         program.run()
     for i, c in enumerate(counts):
         np.testing.assert_array_equal(c, 200 * (i + 1))
+
+
+@kernel
+def look_at_scratch(a, task, scratch):
+    """places[task] = the address of the scratch, as soon as each of the tasks is in the hands of another thread."""
+    places, begun, tasks = ints_at(a[0]), a[1], a[2]
+    add(begun, 1)
+    while read(begun) < tasks:
+        nap()
+    places[task] = scratch
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_no_scratch_reaches_into_another_thread_s_or_past_the_end(count):
+    threads.set_threads(count)
+    places = np.zeros(count, np.int64)
+    for size in (4096, 4096 + 192, 4096 + 192 + 8, 4096 + 192 + 64):  # what is taken is a page and 192 bytes more
+        Program([call(look_at_scratch, count, places, np.zeros(1, np.int64), count, scratch=size)]).run()
+        memory = threads._pool.scratch
+        assert min(np.diff([*sorted(places), memory.ctypes.data + memory.size])) >= size
 
 
 def test_several_threads_of_python_may_run_programs_at_the_same_time():
