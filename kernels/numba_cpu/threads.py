@@ -207,7 +207,7 @@ def _lead(code: int, count: int, shared: int, threads: int) -> None:
             first, end = who * tasks // threads, (who + 1) * tasks // threads
             write(shared + 8 * (_TICKETS + 8 * who), (number << 32) | (end << 16) | first)
         write(shared + 8 * _OPEN, number)
-        _take_tasks(shared, 0, threads, scratch)
+        _take_tasks(shared, 0, threads)
         since = ticks()
         while read(shared + 8 * _DONE) < tasks:
             relax()
@@ -224,8 +224,7 @@ def _follow(shared: int, number: int, threads: int) -> None:
         opened = read(shared + 8 * _OPEN)
         if opened != seen:
             seen = opened
-            scratch = read(shared + 8 * _SCRATCH) + number * read(shared + 8 * _SCRATCH_SIZE)
-            _take_tasks(shared, number, threads, scratch)
+            _take_tasks(shared, number, threads)
             since = ticks()
         elif ticks() - since < patience:
             relax()
@@ -240,7 +239,7 @@ def _follow(shared: int, number: int, threads: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _take_tasks(shared: int, me: int, threads: int, scratch: int) -> None:
+def _take_tasks(shared: int, me: int, threads: int) -> None:
     """Take and run the tasks of my share, then what is left of the others'."""
     for k in range(threads):
         mine = shared + 8 * (_TICKETS + 8 * ((me + k) % threads))
@@ -249,7 +248,8 @@ def _take_tasks(shared: int, me: int, threads: int, scratch: int) -> None:
             task, end = ticket & 0xFFFF, (ticket >> 16) & 0xFFFF
             if task >= end:
                 break
-            if claim(mine, ticket):
+            if claim(mine, ticket):  # only now: who was put aside may hold a task of a later program than it came for
                 at = read(shared + 8 * _INSTRUCTION)
+                scratch = read(shared + 8 * _SCRATCH) + me * read(shared + 8 * _SCRATCH_SIZE)
                 call_function(read(at), at + 16, task, scratch)
                 add(shared + 8 * _DONE, 1)
