@@ -97,16 +97,19 @@ def run(code: int, count: int, scratch: int = 0) -> None:
             for _ in range(others - _announce(_pool.address)):
                 _pool.wake.release()
         _lead(code, count, _pool.address, _pool.count)
+    except BaseException:  # Ctrl+C, before the program was begun: the followers are awake and wait for it
+        _pool.shared[_RUNNING] = 0
+        raise
     finally:
         _pool.lock.release()
 
 
 def _run_alone(code: int, count: int, scratch: int) -> None:
-    shared = getattr(_alone, "shared", None)
+    shared, _ = getattr(_alone, "kept", (None, None))
     if shared is None or shared[_SCRATCH_SIZE] < scratch:
-        _alone.scratch, shared = np.empty(scratch + 64, np.uint8), np.zeros(_TICKETS + 8, np.int64)
-        shared[_SCRATCH], shared[_SCRATCH_SIZE] = -(-_alone.scratch.ctypes.data // 64) * 64, scratch
-        _alone.shared = shared
+        memory, shared = np.empty(scratch + 64, np.uint8), np.zeros(_TICKETS + 8, np.int64)
+        shared[_SCRATCH], shared[_SCRATCH_SIZE] = -(-memory.ctypes.data // 64) * 64, scratch
+        _alone.kept = shared, memory  # both or, should an interrupt come, none
     _lead(code, count, shared.ctypes.data, 1)
 
 

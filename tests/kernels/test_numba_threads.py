@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -133,9 +134,32 @@ def test_followers_sleep_when_there_is_nothing_to_do():
     counts = np.zeros(8, np.int64)
     program = Program([call(count_up, 8, counts, 1, 50, scratch=64)])
     program.run()
-    import time
-
     time.sleep(0.05)
     before = time.process_time()
     time.sleep(0.3)
     assert time.process_time() - before < 0.1  # of all threads of this process; spinning would take 0.3
+
+
+def test_an_interrupt_before_the_program_begins_lets_the_followers_sleep_and_the_next_program_run(monkeypatch):
+    threads.set_threads(3)
+    counts = np.zeros(64, np.int64)
+    program = Program([call(count_up, 64, counts, 1, 50, scratch=64)])
+    program.run()
+
+    awake = threads._pool.shared[threads._AWAKE :][:1]
+
+    def interrupted(*_):
+        while awake < 2:
+            time.sleep(0.001)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "_lead", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            program.run()
+    end = time.monotonic() + 10
+    while awake and time.monotonic() < end:
+        time.sleep(0.01)
+    assert awake == 0
+    program.run()
+    np.testing.assert_array_equal(counts, 2)
