@@ -110,6 +110,44 @@ def test_the_environment_sets_the_number_of_threads():
     assert "REFPLAY_THREADS is 'two'; it must be a whole number of at least 1" in wrong.stderr
 
 
+TRAIN = """
+import os, threading
+import numpy as np
+cpus = os.sched_getaffinity(0)
+os.sched_setaffinity(0, sorted(cpus)[:{cpus}])
+from refplay.kernels import load
+from refplay.nn import Network, convnet
+from refplay.train import make_step
+k = load("numba")
+rng = np.random.default_rng(0)
+x, w = (rng.integers(-9, 9, shape).astype(np.float32) for shape in ((210, 300), (300, 450)))
+y = np.zeros((210, 450), np.float32)
+k.dense_forward(x, w, np.zeros(450, np.float32), y)
+assert np.array_equal(y, x @ w)
+network = Network(convnet((8, 8, 1), 10, width=8), k, seed=1)
+step = make_step(network, "adam", 64)
+for _ in range(3):
+    loss = step(rng.normal(size=(64, 8, 8, 1)).astype(np.float32), rng.integers(0, 10, 64), 0.01)
+workers = sum(thread.name.startswith("refplay-") for thread in threading.enumerate())
+print(k.threads.threads(), workers, loss, network.theta.tobytes().hex())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="a system that binds no process to a CPU")
+def test_one_core_has_one_thread_and_trains_to_the_same_bits():
+    def train(cpus, threads):
+        code = TRAIN.format(cpus=cpus)
+        done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "REFPLAY_THREADS": threads},
+                              capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    one = train(1, "")
+    assert one[:2] == ["1", "0"]
+    for two in train(1, "2"), train(2, "2"):  # two threads on one core; on two, where there are two
+        assert two[:2] == ["2", "1"]
+        assert two[2:] == one[2:]
+
+
 def test_a_bad_number_of_threads_is_one_line_of_the_command():
     command = [sys.executable, "-m", "refplay"]
     environment = {**os.environ, "REFPLAY_THREADS": "0"}
