@@ -1,7 +1,7 @@
 """A .cu file as g++ can compile it: `#include "..."` filled in, `__shared__` declarations made calls, kernels listed.
 
 Everything else of CUDA C++ that the kernels use is ordinary C++ after runtime/cuda_cpu.h. Lines keep their numbers.
-What is not understood is an error with file and line: a shared array that became an ordinary one would hide every bug in it.
+What is not understood is an error with file and line: a shared array that became an ordinary one would hide its bugs.
 """
 
 import re
