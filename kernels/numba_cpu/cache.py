@@ -1,4 +1,4 @@
-"""Importing this module, before anything is compiled, makes the kernels on disk follow the sources; see `numba_cache`."""
+"""Imported before anything is compiled: kernels on disk follow the sources of this backend; see `numba_cache`."""
 
 from numba.core import caching
 
