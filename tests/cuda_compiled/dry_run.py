@@ -116,6 +116,17 @@ def calls(dtype: str) -> Iterator[tuple[str, list[Any]]]:
             yield name, list(given.values())
 
 
+def beyond_the_contract(dtype: str) -> None:
+    """Call what a resident training calls beside the contract."""
+    from refplay.kernels.numba_cuda import resident
+
+    x, y, log = dry((4, 300), dtype), dry(4, "int64"), dry(8, "float64")
+    resident.gather(dry((9, 300), dtype), dry(9, "int64"), dry((2, 4), "int64"), 1, x, y)
+    resident.total(dry(4, dtype), log, 1)
+    resident.clip(dry(4, dtype), 0.5, log, 2)
+    resident.misses(x, y, dry(4, dtype))
+
+
 @cache
 def launched() -> tuple[list[Kernel], list[CUDADispatcher]]:
     """Return the kernels that the contract launches, for float32 and for float64, and all that were made."""
@@ -127,6 +138,7 @@ def launched() -> tuple[list[Kernel], list[CUDADispatcher]]:
         for name, arguments in calls(dtype):
             if hasattr(numba_cuda, name):
                 getattr(numba_cuda, name)(*arguments)
+        beyond_the_contract(dtype)
     return list(launches.launched.values()), launches.made
 
 

@@ -30,11 +30,10 @@ COMPILERS = ("numba", "numba-cuda", "nvidia-nvvm", "nvidia-cuda-nvcc")
 # What the kernels do not use, and the simulator could not run: atomics, and instructions of a warp.
 FORBIDDEN = re.compile(r"\b(atom|red|shfl|vote|match|activemask|redux|elect|barrier\.warp|bar\.warp)\b[.\w]*")
 HEAD = """\
-# What the compiler makes of each kernel of this folder for the types of its arguments (4f: an array of float32 in 4
-# dimensions, 1d: a vector of float64, f8*2: two numbers, float64). threads: of a block. shared: bytes of a block.
-# stack, spills: bytes of a thread that did not fit into registers, stores and loads together. f64: instructions in
-# double precision. sm_..: registers of a thread on that generation of GPUs. Written by
-# `python tests/cuda_compiled/resources.py --write`.
+# What the compiler makes of each kernel of this folder for the types of its arguments (f32[:,:]: a matrix of float32,
+# f64*2: two numbers, float64). threads: the most of a block. shared: bytes of a block. stack, spills: bytes of a thread
+# that did not fit into registers, stores and loads together. f64: instructions in double precision. sm_..: registers of
+# a thread on that generation of GPUs. Written by `python tests/cuda_compiled/resources.py --write`.
 # Compilers: {compilers}.
 """
 
@@ -93,15 +92,12 @@ def _key(kernel: Any) -> tuple[str, str]:
 
 
 def _short(kind: Any) -> str:
-    """Return "2f" for a matrix of float32, "1d" for a vector of float64, "f8" for a number, "f8*5" for five."""
-    from numba.core import types
-
+    """Return "f32[:,:]" for a matrix of float32, "f64" for a number, "f64*5" for five of them."""
     if hasattr(kind, "count"):
         return f"{_short(kind.dtype)}*{kind.count}"
     if hasattr(kind, "layout"):
-        letter = {"float32": "f", "float64": "d"}.get(str(kind.dtype)) or str(kind.dtype)
-        return f"{kind.ndim}{letter}{'' if kind.layout == 'C' else kind.layout}"
-    return "None" if kind == types.none else re.sub(r"(\w)[a-z]*(\d+)", lambda m: f"{m[1]}{int(m[2]) // 8}", str(kind))
+        return f"{_short(kind.dtype)}[{','.join(':' * kind.ndim)}]{'' if kind.layout == 'C' else kind.layout}"
+    return re.sub(r"(float|int)(\d+)$", lambda name: name[1][0] + name[2], str(kind))
 
 
 def compiled(index: int) -> Row:
