@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # the type checker holds each backend against the contract
     _numpy: Backend = numpy_ref
     _numba: Backend = numba_cpu
 
-__all__ = ["CONTRACT", "Array", "Backend", "available", "describe", "load", "recorder"]
+__all__ = ["CONTRACT", "Array", "Backend", "available", "describe", "load", "recorder", "resident"]
 
 _PACKAGES = {"numpy": "numpy_ref", "numba": "numba_cpu", "numba-cuda": "numba_cuda"}
 
@@ -62,6 +62,16 @@ def recorder(backend: Backend, dtype: str) -> Any:
     if getattr(backend, "__name__", "") != f"{__name__}.numba_cpu" or dtype != "float32":
         return None
     return import_module(".numba_cpu.recorder", __name__).Recorder()
+
+
+def resident(backend: Backend) -> Any:
+    """Return what `backend` has for trainings that stay in the memory of a device; None where it works in the host's.
+
+    A module with the functions gather, total, clip and misses; see `refplay.kernels.numba_cuda.resident`.
+    """
+    if getattr(backend, "__name__", "") != f"{__name__}.numba_cuda":
+        return None
+    return import_module(".numba_cuda.resident", __name__)
 
 
 def describe(name: str) -> str:

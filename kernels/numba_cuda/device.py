@@ -20,6 +20,8 @@ if find_spec("numba_cuda") is None:
 from numba import cuda
 from numba.cuda.core import config
 
+from ..numba_cache import cover_package
+
 config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a small batch makes small grids; that is no mistake
 
 __all__ = ["BLOCK", "SIMULATED", "DeviceArray", "blocks_for", "cuda", "device_function", "kernel", "launch", "scratch"]
@@ -28,7 +30,11 @@ SIMULATED = bool(config.ENABLE_CUDASIM)  # NUMBA_ENABLE_CUDASIM=1: Python thread
 DeviceArray: Any = type(cuda.device_array(0)) if SIMULATED else cuda.cudadrv.devicearray.DeviceNDArray
 BLOCK = 256  # threads of a block where nothing asks for another number: eight blocks fill a multiprocessor
 
-kernel: Callable[..., Any] = cuda.jit  # what `launch` starts
+if not SIMULATED:
+    from numba.cuda.core import caching
+
+    cover_package(caching, "numba_cuda")
+kernel: Callable[..., Any] = cuda.jit(cache=True)  # what `launch` starts; compiled at its first launch, kept on disk
 device_function: Callable[..., Any] = cuda.jit(device=True)  # what kernels call; it becomes part of them
 
 

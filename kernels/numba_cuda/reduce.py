@@ -23,9 +23,9 @@ MOST_BLOCKS = 1024  # enough to fill any GPU, and few enough for one block to su
 def l2_norm(g: Array) -> float:
     """Return |g| = sqrt(sum_i g_i^2), summed in double; waits for the GPU."""
     check.l2_norm(g)
-    result = scratch(MOST_BLOCKS + 1, "float64")[MOST_BLOCKS : MOST_BLOCKS + 1]
-    sum_of_squares(g, result)
-    return sqrt(result.copy_to_host()[0])
+    log = scratch(MOST_BLOCKS + 1, "float64")
+    write_norm(g, log, MOST_BLOCKS)
+    return float(log[MOST_BLOCKS : MOST_BLOCKS + 1].copy_to_host()[0])
 
 
 def scale(g: Array, s: float) -> None:
@@ -40,12 +40,17 @@ def axpby(a: float, x: Array, b: float, y: Array) -> None:
     run(_axpby, y, x, (np.float64(a), np.float64(b)))
 
 
-def sum_of_squares(g: Any, result: Any) -> None:
-    """result[0] <- sum_i g_i^2, a double on the GPU."""
+def write_norm(g: Any, log: Any, i: int) -> None:
+    """log[i] <- |g|, a double on the GPU."""
     blocks = min(blocks_for(g.size, PER_THREAD * BLOCK), MOST_BLOCKS)
     partial = scratch(MOST_BLOCKS + 1, "float64")
     launch(_square_sums, blocks, BLOCK, g, partial)
-    launch(_sum, 1, BLOCK, partial[:blocks], result)
+    launch(_root_of_sum, 1, BLOCK, partial, blocks, log, i)
+
+
+def write_sum(x: Any, log: Any, i: int) -> None:
+    """log[i] <- sum of x, a double on the GPU; by one block, so x is not to be long."""
+    launch(_sum, 1, BLOCK, x, log, i)
 
 
 @update
@@ -91,13 +96,28 @@ def _square_sums(g, partial):
         partial[cuda.blockIdx.x] = total
 
 
-@kernel
-def _sum(x, result):
-    """x[n] -> result[1], by one block: thread j adds x[j], x[j + BLOCK], ..., then the block adds its threads."""
-    values = cuda.shared.array(BLOCK, np.float64)
+@device_function
+def _strided_sum(x, n):
+    """Return what thread j of a single block adds up: x[j] + x[j + BLOCK] + ... of the first n values."""
     total = np.float64(0)
-    for i in range(cuda.threadIdx.x, x.size, BLOCK):
+    for i in range(cuda.threadIdx.x, n, BLOCK):
         total += np.float64(x[i])
-    total = block_sum(total, values)
+    return total
+
+
+@kernel
+def _sum(x, log, i):
+    """x[n] -> log[i], by one block."""
+    values = cuda.shared.array(BLOCK, np.float64)
+    total = block_sum(_strided_sum(x, x.size), values)
     if cuda.threadIdx.x == 0:
-        result[0] = total
+        log[i] = total
+
+
+@kernel
+def _root_of_sum(partial, n, log, i):
+    """The square root of partial[0] + ... + partial[n - 1] -> log[i], by one block."""
+    values = cuda.shared.array(BLOCK, np.float64)
+    total = block_sum(_strided_sum(partial, n), values)
+    if cuda.threadIdx.x == 0:
+        log[i] = sqrt(total)

@@ -86,7 +86,7 @@ class BatchNorm(Plain):
         return {**arrays, "mean": per_group, "var": per_group}
 
     def forward(self, k: Backend, at: Place, x: Array, mode: Mode) -> Array:
-        channels = x.shape[-1]
+        channels = at.gamma.size
         if not mode.training:
             rows = (x.size // channels, channels)
             k.batch_norm_inference(
@@ -132,7 +132,7 @@ class LayerNorm(Plain):
         return {**super().buffers(shape, batch, training), "mean": rows, "var": rows}
 
     def forward(self, k: Backend, at: Place, x: Array, mode: Mode) -> Array:
-        at.shape = (x.size // x.shape[-1], x.shape[-1])
+        at.shape = (x.size // at.gamma.size, at.gamma.size)
         at.x = x.reshape(at.shape)
         k.layer_norm_forward(at.x, at.gamma, at.beta, at.y.reshape(at.shape), at.mean, at.var, self.epsilon)
         return at.y

@@ -9,15 +9,14 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from refplay.data import Dataset, make_gather
+from refplay.data import Dataset
 from refplay.errors import InputError
 from refplay.nn import Network
-from refplay.optim import RULES, add_l2_gradient, clip_by_norm, decay_weights, update_average
-from refplay.seeds import derive
 from refplay.train.checkpoints import latest_checkpoint, make_folder, read_checkpoint, save_checkpoint
-from refplay.train.divergence import Diverged, check_divergence, check_recovery
-from refplay.train.evaluation import evaluate
+from refplay.train.divergence import Diverged, check_recovery
+from refplay.train.evaluation import Evaluation, make_evaluation
 from refplay.train.progress import Curve, Progress, begin, evaluated_theta, pack, unpack
+from refplay.train.steps import make_steps
 from refplay.train.training import Training, check_fingerprint, fingerprint
 
 
@@ -88,18 +87,19 @@ def fit(
     tell: Report = (lambda step, **metrics: None) if report is None else report
     rates = training.learning_rates()
     _replay(progress, rates, tell)
-    step_once = _stepper(network, data, training, seed)
+    steps = make_steps(network, data, training, seed)
     evaluated = network if progress.average is None else network.sharing(progress.average.theta)
+    measure = make_evaluation(evaluated, data.valid, training.evaluation_batch or max(training.batch_size, 1024))
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # a divergence is found by its loss or norm
         while progress.step < training.total_steps:
-            step, rate = progress.step, float(rates(progress.step))
-            step_once(progress, rate)
-            tell(step, train_loss=progress.train_loss[-1], gradient_norm=progress.gradient_norm[-1], learning_rate=rate)
-            if progress.step % training.evaluate_every == 0 or progress.step == training.total_steps:
-                _evaluate(evaluated, data, training, progress, tell)
-                if folder is not None:
-                    arrays = pack(network, progress) | {"fingerprint": np.array(mark)}
-                    save_checkpoint(folder, progress.step, progress.valid_error[-1], arrays, keep=keep)
+            evaluations = progress.step // training.evaluate_every
+            until = min((evaluations + 1) * training.evaluate_every, training.total_steps)
+            for step, loss, norm in steps(progress, until):
+                tell(step, train_loss=loss, gradient_norm=norm, learning_rate=float(rates(step)))
+            _evaluate(measure, progress, tell)
+            if folder is not None:
+                arrays = pack(network, progress) | {"fingerprint": np.array(mark)}
+                save_checkpoint(folder, progress.step, progress.valid_error[-1], arrays, keep=keep)
     check_recovery(progress.train_loss, data.classes)
     best = int(np.argmin(progress.valid_error))
     return Result(progress.curves(), progress.valid_step[best], progress.valid_error[best], evaluated)
@@ -119,47 +119,9 @@ def load_weights(network: Network, path: Path | str) -> None:
     network.assign(evaluated_theta(arrays), arrays["statistics"])
 
 
-def _stepper(network: Network, data: Dataset, training: Training, seed: int) -> Callable[[Progress, float], None]:
-    """Return the function that makes one step; what does not change from step to step is prepared here."""
-    k, rule = network.kernels, RULES[training.rule]
-    hyperparameters = {**rule.hyperparameters, **training.hyperparameters}
-    gather = make_gather(data.train, training.batch_size, derive(seed, "shuffle"), network.dtype)
-    weights = k.asarray(np.full(training.batch_size, 1.0 / training.batch_size, network.dtype))
-    dropout_seed, smoothing = derive(seed, "dropout"), float(training.label_smoothing)
-    theta, g, decayed = network.theta, network.gradient, network.decayed
-
-    def gradient(step: int) -> tuple[float, float]:
-        """Return the loss of the batch and the norm of the gradient before clipping; write the clipped gradient."""
-        x, y = (k.asarray(array) for array in gather(step))
-        loss = network.loss_and_gradient(
-            x, y, weights, smoothing=smoothing, seed=dropout_seed, step=step
-        )
-        if training.weight_decay and not training.decoupled:
-            add_l2_gradient(theta[:decayed], g[:decayed], training.weight_decay, kernels=k)
-        return loss, clip_by_norm(g, training.clip_threshold, kernels=k)
-
-    def step_once(progress: Progress, rate: float) -> None:
-        loss, norm = gradient(progress.step)
-        progress.train_loss.append(loss)
-        progress.gradient_norm.append(norm)
-        check_divergence(progress.train_loss, norm, data.classes)
-        if training.weight_decay and training.decoupled:
-            decay_weights(theta[:decayed], rate, training.weight_decay, kernels=k)
-        progress.rule_state = rule.update(theta, g, progress.rule_state, lr=rate, **hyperparameters, kernels=k)
-        if progress.average is not None:
-            assert training.polyak_decay is not None
-            progress.average = update_average(
-                theta, progress.average, decay=training.polyak_decay, bias_free=True, kernels=k
-            )
-        progress.step += 1
-
-    return step_once
-
-
-def _evaluate(network: Network, data: Dataset, training: Training, progress: Progress, tell: Report) -> None:
+def _evaluate(measure: Callable[[], Evaluation], progress: Progress, tell: Report) -> None:
     """Measure loss and error on the validation set after `progress.step` updates."""
-    size = training.evaluation_batch or max(training.batch_size, 1024)
-    found = evaluate(network, data.valid, size)
+    found = measure()
     if not math.isfinite(found.loss):
         raise Diverged(progress.step, f"the validation loss is {found.loss}")
     progress.valid_step.append(progress.step)

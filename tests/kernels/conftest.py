@@ -1,6 +1,8 @@
 """What the kernel tests share: one comparator, numerical gradients, error bounds. Fixtures that return functions."""
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from numpy.typing import NDArray
 import refplay.kernels
 
 SEED = 20231
+sys.path.insert(0, str(Path(__file__).parent))  # contract_calls
 
 
 @pytest.fixture

@@ -1,0 +1,53 @@
+"""Training batches of a data set that lies in the memory of a device."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from refplay.data import Split, batch_indices
+from refplay.kernels import Array, Backend
+from refplay.kernels import resident as new_resident
+
+AHEAD = 8  # steps whose indices are brought to the device at once, where nobody says how many
+
+
+class DeviceBatches:
+    """Gathers the batch of a step on the device: the same examples as `refplay.data.make_gather` on the host.
+
+    The data set is brought there once, and the indices of many steps in one copy. A batch is overwritten by the next.
+
+    Parameters
+    ----------
+    split : Split
+    batch_size : int, 1 to the number of examples
+    seed : int
+        Of the shuffle; see `batch_indices`.
+    kernels : Backend
+        Of a device: one that `refplay.kernels.resident` knows.
+    dtype : {"float32", "float64"}
+        Of the examples.
+    """
+
+    def __init__(self, split: Split, batch_size: int, seed: int, kernels: Backend, dtype: str = "float32") -> None:
+        self._kernels, self._device = kernels, new_resident(kernels)
+        self._count, self._batch_size, self._seed = len(split.y), batch_size, seed
+        rows = split.x.reshape(len(split.y), -1)
+        self._examples = kernels.asarray(rows.astype(dtype, copy=False))
+        self._labels = kernels.asarray(split.y.astype(np.int64, copy=False))
+        self._x = kernels.empty((batch_size, rows.shape[1]), dtype)
+        self._y = kernels.empty((batch_size,), "int64")
+        self._batch = self._x.reshape(batch_size, *split.x.shape[1:]), self._y
+        self._first = self._end = 0  # the steps whose indices are there
+
+    def bring(self, first: int, end: int) -> None:
+        """Bring the indices of the steps from `first` to before `end` to the device."""
+        chosen = [batch_indices(self._count, self._batch_size, self._seed, step) for step in range(first, end)]
+        self._indices = self._kernels.asarray(np.stack(chosen))
+        self._first, self._end = first, end
+
+    def __call__(self, step: int) -> tuple[Array, Array]:
+        """Return examples [B, ...] and labels int64[B] of a step, on the device."""
+        if not self._first <= step < self._end:
+            self.bring(step, step + AHEAD)
+        self._device.gather(self._examples, self._labels, self._indices, step - self._first, self._x, self._y)
+        return self._batch

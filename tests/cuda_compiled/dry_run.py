@@ -1,0 +1,149 @@
+"""Which kernels does the backend launch, and for which types? Found out by calling all of it without a GPU.
+
+Every function of the contract is called with dry device arrays: they have shape, strides, dtype and an address, and no
+memory on a device. A launch then computes nothing and writes down kernel, types and threads: those of a real launch.
+
+numba-cuda is changed for that, so import this module only in a process of its own, before the kernels.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from ctypes import c_void_p
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import cuda
+from numba.cuda.cudadrv.devicearray import DeviceNDArray
+from numba.cuda.dispatcher import CUDADispatcher
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "kernels"))
+from contract_calls import VALID
+
+
+class Kernel(NamedTuple):
+    """A kernel for arguments of certain types."""
+
+    dispatcher: CUDADispatcher
+    types: tuple[Any, ...]
+    threads: int  # of a block, the most that it was launched with
+    dynamic: int = 0  # bytes of shared memory asked for at a launch
+
+
+class Memory:
+    """What stands for memory of the GPU: an address and a length. The addresses are those of host memory, unread."""
+
+    def __init__(self, buffer: np.ndarray) -> None:
+        self.buffer = buffer
+        self.device_ctypes_pointer = buffer.ctypes.data_as(c_void_p)
+
+    def view(self, start: int, stop: int | None = None) -> Memory:
+        return Memory(self.buffer[start:stop])
+
+
+class Dry(DeviceNDArray):
+    """A device array without a device."""
+
+    def __getitem__(self, item: Any) -> Any:
+        return self._do_getitem(item)
+
+    def __setitem__(self, item: Any, value: Any) -> None:
+        pass
+
+    def copy_to_device(self, values: Any, stream: Any = 0) -> None:
+        pass
+
+    def copy_to_host(self, values: Any = None, stream: Any = 0) -> np.ndarray:
+        return np.zeros(self.shape, self.dtype)
+
+
+def dry(shape: Any, dtype: Any = np.float64, *_: Any, **__: Any) -> Dry:
+    """Return a dry array; in place of cuda.device_array."""
+    shape = shape if isinstance(shape, tuple) else (shape,)
+    like = np.empty(shape, dtype)
+    return Dry(shape, like.strides, like.dtype, gpu_data=Memory(np.empty(max(like.nbytes, 1), "uint8")))
+
+
+def dry_copy(values: np.ndarray, *_: Any, **__: Any) -> Dry:
+    """Return a dry array; in place of cuda.to_device."""
+    return dry(values.shape, values.dtype)
+
+
+class Launches:
+    """Every kernel that is made, and every launch, from `install` on."""
+
+    def __init__(self) -> None:
+        self.made: list[CUDADispatcher] = []
+        self.launched: dict[tuple[int, tuple[Any, ...]], Kernel] = {}
+
+    def install(self) -> None:
+        """Let numba-cuda write down instead of launching."""
+        begin = CUDADispatcher.__init__
+
+        def made(dispatcher: Any, *arguments: Any, **named: Any) -> None:
+            begin(dispatcher, *arguments, **named)
+            if not dispatcher.targetoptions.get("device"):
+                self.made.append(dispatcher)
+
+        CUDADispatcher.__init__ = made
+        CUDADispatcher.__getitem__ = lambda kernel, how: lambda *arguments: self._note(kernel, how, arguments)
+        cuda.device_array, cuda.to_device, cuda.synchronize = dry, dry_copy, lambda: None
+
+    def _note(self, kernel: CUDADispatcher, how: Any, arguments: tuple[Any, ...]) -> None:
+        threads = int(np.prod(how[1]))
+        types = tuple(kernel.typeof_pyval(a) for a in arguments)
+        before = self.launched.get((id(kernel), types))
+        dynamic = how[3] if len(how) > 3 else 0
+        self.launched[id(kernel), types] = Kernel(kernel, types, max(threads, before.threads if before else 0), dynamic)
+
+
+# Beside the calls of `contract_calls`, those that take another way through the backend.
+MORE: list[tuple[str, dict[str, Any]]] = []
+
+
+def calls(dtype: str) -> Iterator[tuple[str, list[Any]]]:
+    """Yield name and dry arguments of calls of the whole contract that take every way through it."""
+    for name, changes in [*((name, {}) for name in VALID), *MORE]:
+        arguments = {key.rstrip("*"): value for key, value in VALID[name].items()} | changes
+        given = {key: dry(value, dtype) if isinstance(value, tuple) else value for key, value in arguments.items()}
+        if "labels" in given:
+            for labels in ("int64", "int32"):
+                yield name, list({**given, "labels": dry((given["z"].shape[0],), labels)}.values())
+        else:
+            yield name, list(given.values())
+
+
+def beyond_the_contract(dtype: str) -> None:
+    """Call what a resident training calls beside the contract."""
+    from refplay.kernels.numba_cuda import resident
+
+    x, y, log = dry((4, 300), dtype), dry(4, "int64"), dry(8, "float64")
+    resident.gather(dry((9, 300), dtype), dry(9, "int64"), dry((2, 4), "int64"), 1, x, y)
+    resident.total(dry(4, dtype), log, 1)
+    resident.clip(dry(4, dtype), 0.5, log, 2)
+    resident.misses(x, y, dry(4, dtype))
+
+
+@cache
+def launched() -> tuple[list[Kernel], list[CUDADispatcher]]:
+    """Return the kernels that the contract launches, for float32 and for float64, and all that were made."""
+    launches = Launches()
+    launches.install()
+    from refplay.kernels import numba_cuda
+
+    for dtype in ("float32", "float64"):
+        for name, arguments in calls(dtype):
+            if hasattr(numba_cuda, name):
+                getattr(numba_cuda, name)(*arguments)
+        beyond_the_contract(dtype)
+    return list(launches.launched.values()), launches.made
+
+
+def name_of(dispatcher: CUDADispatcher) -> str:
+    """Return "module.kernel"."""
+    function = dispatcher.py_func
+    return f"{function.__module__.rpartition('.')[2]}.{function.__name__.lstrip('_')}"
+
