@@ -52,7 +52,6 @@ class Module:
         library.cuda_cpu_allocate.argtypes = (ctypes.c_size_t, ctypes.c_size_t)
         library.cuda_cpu_launch.argtypes = (
             ctypes.c_uint, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_uint64,
-            ctypes.c_int,
         )  # fmt: skip
         self.kernels: dict[str, Kernel] = {}
         for number, line in enumerate(library.cuda_cpu_kernels().decode().splitlines()):
@@ -81,7 +80,6 @@ class Kernel:
     largest_block: int
     codes: list[str]
     max_dynamic_shared_size_bytes: int = DYNAMIC_SHARED_BYTES
-    flush_subnormals: bool = True  # CuPy compiles with -ftz=true
 
     def __call__(
         self, grid: tuple[int, ...], block: tuple[int, ...], args: Sequence[Any], *, shared_mem: int = 0,
@@ -121,9 +119,8 @@ class Kernel:
             bits = b"".join(_as_bits(argument, places) for argument in args)
             name, _, seed = order.partition(" ")
             stopped = self.library.cuda_cpu_launch(
-                self.number, (ctypes.c_uint * 6)(*sizes), shared_mem, bits, name.encode(), int(seed or 0),
-                self.flush_subnormals,
-            )  # fmt: skip
+                self.number, (ctypes.c_uint * 6)(*sizes), shared_mem, bits, name.encode(), int(seed or 0)
+            )
             if stopped:
                 raise self._fault(self.library.cuda_cpu_fault().decode(errors="replace"), args, places)
             if races := _new_races():

@@ -174,3 +174,13 @@ extern "C" __global__ void traps(int* out) {
   out[0] = 1;
   assert(out[0] == 2);
 }
+
+extern "C" __global__ void gather(float* out) {  // for headers with plain C++ in the place of an instruction
+  struct Three {
+    float a[3];
+  } mine, all[32];
+  for (int k = 0; k < 3; ++k) mine.a[k] = 10 * threadIdx.x + k;
+  const unsigned mask = threadIdx.x % 32 < 8 ? 0xffu : 0xffffff00u;
+  cuda_cpu::warp_gather(mask, &mine, sizeof mine, all, cuda_cpu::Where::current());
+  out[threadIdx.x] = all[threadIdx.x % 32 < 8 ? 7 - threadIdx.x % 32 : 39 - threadIdx.x % 32].a[2];
+}

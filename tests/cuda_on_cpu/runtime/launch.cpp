@@ -5,10 +5,6 @@
 #include <string>
 #include <vector>
 
-#ifdef __SSE__
-#include <xmmintrin.h>
-#endif
-
 #include "block.h"
 #include "kernel.h"
 #include "memory.h"
@@ -125,10 +121,9 @@ EXPORT const char* cuda_cpu_kernels() {
   return text.c_str();
 }
 
-// `bits`: 8 bytes for each argument. `sizes`: three of the grid, three of a block. GPUs run
-// these kernels with subnormal float32 numbers taken as zero (`flush`; CuPy compiles so).
+// `sizes`: three of the grid, three of a block. `bits`: 8 bytes for each argument.
 EXPORT int cuda_cpu_launch(unsigned number, const unsigned* sizes, size_t dynamic_bytes, const uint64_t* bits,
-                           const char* order, uint64_t seed, int flush) {
+                           const char* order, uint64_t seed) {
   begin_faults();
   begin_order(order, seed);
   kernel = &kernels[number];
@@ -136,16 +131,7 @@ EXPORT int cuda_cpu_launch(unsigned number, const unsigned* sizes, size_t dynami
     values[i] = bits[i];
     arguments[i] = &values[i];
   }
-#ifdef __SSE__
-  const unsigned control = _mm_getcsr();
-  if (flush) _mm_setcsr(control | 0x8040);
-#else
-  (void)flush;
-#endif
   run_grid({sizes[0], sizes[1], sizes[2]}, {sizes[3], sizes[4], sizes[5]}, dynamic_bytes);
-#ifdef __SSE__
-  _mm_setcsr(control);
-#endif
   return stopped();
 }
 
