@@ -6,8 +6,6 @@ The libraries are kept in the folder for temporary files under a hash of everyth
 import getpass
 import hashlib
 import os
-import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -15,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
+from cuda_on_cpu import compiler
 from cuda_on_cpu.rewrite import rewrite
 
 RUNTIME = Path(__file__).parent / "runtime"
@@ -44,10 +43,6 @@ VARIANTS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = 
 }
 
 
-class BuildError(RuntimeError):
-    """g++ is missing or refuses the file; the message holds what it printed."""
-
-
 def build(source: Path, variant: str = "plain", defines: Sequence[str] = ()) -> Path:
     """Return the library of a .cu file, compiling what is not yet in the cache.
 
@@ -62,7 +57,7 @@ def build(source: Path, variant: str = "plain", defines: Sequence[str] = ()) -> 
     runtime_flags = (*COMMON, *RUNTIME_FLAGS, *runtime_flags, *macros)
     with ThreadPoolExecutor() as pool:
         runtime = pool.map(lambda path: _object(path.read_text(), runtime_flags, path), sorted(RUNTIME.glob("*.cpp")))
-        objects = [_object(rewrite(source.resolve()), (*COMMON, *KERNELS, *flags, *macros)), *runtime]
+        objects = [_object(rewrite(source.resolve(), macros), (*COMMON, *KERNELS, *flags, *macros)), *runtime]
     library = _cache() / (_hash(*(path.name for path in objects), *link) + ".so")
     if not library.exists():
         _compile(library, *COMMON, *link, "-shared", *map(str, objects))
@@ -72,7 +67,7 @@ def build(source: Path, variant: str = "plain", defines: Sequence[str] = ()) -> 
 def preload(variant: str) -> str:
     """Return the library that has to be loaded before everything else, or ""."""
     name = {"plain": "", "address": "libasan.so", "thread": "libtsan.so"}[variant]
-    return subprocess.check_output([_compiler(), f"-print-file-name={name}"], text=True).strip() if name else ""
+    return compiler.run(f"-print-file-name={name}").strip() if name else ""
 
 
 def _object(text: str, flags: tuple[str, ...], path: Path | None = None) -> Path:
@@ -90,18 +85,8 @@ def _object(text: str, flags: tuple[str, ...], path: Path | None = None) -> Path
 
 def _compile(result: Path, *arguments: str) -> None:
     unfinished = result.with_suffix(f".{os.getpid()}{result.suffix}")
-    done = subprocess.run([_compiler(), *arguments, "-o", str(unfinished)], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BuildError(done.stderr)
+    compiler.run(*arguments, "-o", str(unfinished))
     unfinished.replace(result)  # in one go: other processes build too
-
-
-@cache
-def _compiler() -> str:
-    found = shutil.which("g++")
-    if found is None:
-        raise BuildError("g++ is needed to run CUDA kernels on the CPU (Debian and Ubuntu: apt-get install g++)")
-    return found
 
 
 @cache
@@ -109,7 +94,7 @@ def _cache() -> Path:
     folder = Path(tempfile.gettempdir()) / f"refplay-cuda-on-cpu-{getpass.getuser()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
-        raise BuildError(f"{folder} belongs to somebody else")
+        raise compiler.BuildError(f"{folder} belongs to somebody else")
     return folder
 
 
@@ -121,10 +106,9 @@ def _headers() -> str:
 @cache
 def _machine() -> str:
     """What -march=native and the compiler itself depend on."""
-    version = subprocess.check_output([_compiler(), "--version"], text=True)
     cpu = Path("/proc/cpuinfo")
     flags = [line for line in cpu.read_text().splitlines() if line.startswith("flags")][:1] if cpu.exists() else []
-    return version + "".join(flags) + sys.platform
+    return compiler.run("--version") + "".join(flags) + sys.platform
 
 
 def _hash(*parts: str) -> str:

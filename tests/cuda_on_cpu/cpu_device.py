@@ -50,7 +50,6 @@ def _three(size: int | tuple[int, ...]) -> tuple[int, ...]:
 def _function(kernel: str) -> Kernel:
     file, name = kernel.split(".")
     function = load(KERNELS / f"{file}.cu").get_function(name)
-    function.flush_subnormals = False  # `compile.py` says --ftz=false
     return function
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cuda_on_cpu.compiler import BuildError
 from cuda_on_cpu.launch import Module
 from cuda_on_cpu.rewrite import SourceError, rewrite
 
@@ -62,15 +63,22 @@ def test_comments_and_strings(tmp_path: Path) -> None:
     assert '"// no comment"' in text
 
 
-def test_includes_are_filled_in_once_and_lines_keep_their_numbers(tmp_path: Path) -> None:
-    (tmp_path / "common.cuh").write_text("#pragma once\nconstexpr int kTwo = 2;\n")
+def test_macros_may_write_kernels(tmp_path: Path) -> None:
+    macro = '#define BOTH(T) \\\n  extern "C" __global__ void copy_##T(T* x) { __shared__ T s; s = x[0]; }\n'
+    text = rewritten(tmp_path, macro + "BOTH(float)\nBOTH(double)\n")
+    assert "CUDA_CPU_KERNEL(copy_float),\n  CUDA_CPU_KERNEL(copy_double)," in text
+    assert "shared<double>" in text
+
+
+def test_includes_and_line_numbers(tmp_path: Path) -> None:
+    (tmp_path / "common.cuh").write_text("#pragma once\n/* one\n two */\nconstexpr int kTwo = 2;\n")
     text = rewritten(tmp_path, '#include "common.cuh"\n#include "common.cuh"\nint x = kTwo;\nbroken;\n')
     assert text.count("kTwo = 2") == 1
-    with pytest.raises(RuntimeError, match=r"kernel.cu:4:1: error"):
+    with pytest.raises(BuildError, match=r"kernel.cu:4:1: error"):
         Module(tmp_path / "kernel.cu")
 
 
 @pytest.mark.parametrize("include", ["<cmath>", '"missing.cuh"'])
 def test_files_that_nvrtc_does_not_have_are_refused(tmp_path: Path, include: str) -> None:
-    with pytest.raises(SourceError, match=r"kernel.cu:1: no such file for NVRTC"):
-        rewritten(tmp_path, f"#include {include}\n")
+    with pytest.raises(BuildError, match=r"kernel.cu:2:\d+: (fatal )?error"):
+        rewritten(tmp_path, f"\n#include {include}\n")

@@ -1,0 +1,82 @@
+// The norm of a vector, and scalings of vectors.
+#include "block_sum.cuh"
+#include "elementwise.cuh"
+
+constexpr int kAtOnce = 4;  // packs that a thread asks for before it uses the first
+
+// The sum of g_i^2 over the values of this thread: packs `threads` apart, or single values where g does not begin at a
+// multiple of 16 bytes. In double: float32 squares are exact there.
+template <class T>
+__device__ inline double own_squares(const T* g, long long n, long long thread, long long threads) {
+  const int width = on_packs(g) ? kPack<T> : 1;
+  const long long whole = n / width;
+  double sums[kAtOnce] = {};
+  for (long long p = thread; p < whole; p += kAtOnce * threads) {
+    T values[kAtOnce][kPack<T>] = {};
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k)
+      if (p + k * threads < whole) {
+        if (width > 1) load(g + (p + k * threads) * width, values[k]);
+        else values[k][0] = g[p + k * threads];
+      }
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k)
+#pragma unroll
+      for (int j = 0; j < kPack<T>; ++j) sums[k] = fma(double(values[k][j]), double(values[k][j]), sums[k]);
+  }
+  if (whole * width + thread < n) {  // what is left of a pack
+    const double value = g[whole * width + thread];
+    sums[0] = fma(value, value, sums[0]);
+  }
+  return (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
+// g[n] -> result[0] = |g|, result[1] = what clipping to `threshold` multiplies g with: threshold / |g| where |g| is
+// larger and finite, else 1. One pass over g: sizeof(T) bytes a value.
+//
+// Each block writes the sum of its share to partial[gridDim.x]; the block that comes last, whichever it is, adds them
+// in the order of their numbers. `arrived`, 0 before the first launch, is 0 again after each.
+template <class T>
+__device__ inline void norm_and_clip(const T* g, long long n, double threshold, double* partial, unsigned* arrived,
+                                     double* result) {
+  __shared__ bool last;
+  const long long thread = blockIdx.x * (long long)kThreads + threadIdx.x, threads = gridDim.x * (long long)kThreads;
+  const double sum = block_sum<kThreads>(own_squares(g, n, thread, threads));
+  if (threadIdx.x == 0) {
+    partial[blockIdx.x] = sum;
+    __threadfence();  // or another block might count this one before it sees its sum
+    last = atomicInc(arrived, gridDim.x - 1) == gridDim.x - 1;
+    __threadfence();  // or sums might be read before the count says that they are there
+  }
+  __syncthreads();  // `last` is there
+  if (!last) return;
+  double total = 0;
+  for (int k = threadIdx.x; k < gridDim.x; k += kThreads) total += partial[k];
+  total = block_sum<kThreads>(total);
+  if (threadIdx.x == 0) {
+    const double norm = sqrt(total);
+    result[0] = norm;
+    result[1] = norm > threshold && norm - norm == 0 ? threshold / norm : 1;
+  }
+}
+
+#define KERNEL extern "C" __global__ void __launch_bounds__(kThreads)
+
+#define VECTOR_KERNELS(T, dtype)                                                                                       \
+  KERNEL norm_and_clip_##dtype(const T* g, long long n, double threshold, double* partial, unsigned* arrived,          \
+                               double* result) {                                                                       \
+    norm_and_clip(g, n, threshold, partial, arrived, result);                                                          \
+  }                                                                                                                    \
+  /* g <- s g; 2 sizeof(T) bytes a value */                                                                            \
+  KERNEL scale_##dtype(T* g, double s, long long n) {                                                                  \
+    const T factor = T(s);                                                                                             \
+    elementwise<T, 1, 1>(n, {g}, {g}, [&](const T(&old)[1], T(&next)[1]) { next[0] = factor * old[0]; });              \
+  }                                                                                                                    \
+  /* y <- a x + b y, where y may be x; 3 sizeof(T) bytes a value */                                                    \
+  KERNEL axpby_##dtype(double a, const T* x, double b, T* y, long long n) {                                            \
+    const T p = T(a), q = T(b);                                                                                        \
+    elementwise<T, 2, 1>(n, {x, y}, {y}, [&](const T(&old)[2], T(&next)[1]) { next[0] = p * old[0] + q * old[1]; });   \
+  }
+
+VECTOR_KERNELS(float, float32)
+VECTOR_KERNELS(double, float64)
