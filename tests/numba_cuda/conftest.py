@@ -23,11 +23,27 @@ if SIMULATED:
     strict_simulator.install()
 
 
+collect_ignore = [] if SIMULATED else ["test_strict_simulator.py"]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if not SIMULATED:
-        for item in items:
-            if Path(__file__).parent in item.path.parents:
-                item.add_marker("gpu")
+    """Mark the tests as those of a GPU; in the simulator, keep those of this part: "1/2" is every second one."""
+    if SIMULATED:
+        part, parts = map(int, os.environ.get("REFPLAY_TEST_PART", "0/1").split("/"))
+        items[:] = items[part::parts]
+        return
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker("gpu")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """End a run that asks for a GPU where none can be used: with the reason, once, and as a failure."""
+    import refplay.kernels
+
+    wanted = [item for item in session.items if Path(__file__).parent in item.path.parents]
+    if wanted and not SIMULATED and (reason := refplay.kernels.available()["numba-cuda"]):
+        pytest.exit(f"{len(wanted)} tests need a GPU. {reason}", returncode=1)
 
 
 @pytest.fixture
