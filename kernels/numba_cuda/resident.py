@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .device import BLOCK, blocks_for, cuda, kernel, launch
+from .device import BLOCK, SIMULATED, blocks_for, cuda, kernel, launch
 from .elementwise import PER_THREAD
 from .reduce import write_norm, write_sum
 
@@ -47,6 +47,19 @@ def clip(g: Any, threshold: float, log: Any, i: int) -> None:
 def misses(z: Any, labels: Any, missed: Any) -> None:
     """z[B,C] labels[B] -> missed[B]: 1 where the first of the largest logits is not that of the label, else 0."""
     launch(_misses, blocks_for(z.shape[0]), BLOCK, z, labels, missed)
+
+
+def machine() -> dict[str, str]:
+    """Return what measurements belong to: the name of the device, and the newest CUDA that its driver knows."""
+    if SIMULATED:
+        return {"device": "Numba's CUDA simulator"}
+    major, minor = cuda.cudadrv.driver.get_version()
+    return {"device": str(cuda.get_current_device().name), "driver": f"CUDA {major}.{minor}"}
+
+
+def memory() -> int | None:
+    """Return how many bytes of memory the device has; None where they are those of the host."""
+    return None if SIMULATED else int(cuda.current_context().get_memory_info().total)
 
 
 @kernel

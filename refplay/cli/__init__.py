@@ -89,8 +89,8 @@ def _parser() -> argparse.ArgumentParser:
                             "CIFAR-10, or an .npz file")
     throughput.add_argument("--batch-sizes", default="1:65536", metavar="FIRST:LAST",
                             help="double from FIRST to LAST; or one size (default: %(default)s)")
-    throughput.add_argument("--memory", default="4GiB", metavar="SIZE",
-                            help="what a step may take (default: %(default)s)")
+    throughput.add_argument("--memory", metavar="SIZE",
+                            help="what a step may take (default: 4GiB; on a GPU, all of its memory)")
     throughput.add_argument("--seconds", default="1", metavar="S",
                             help="to time each size for; longer is more certain (default: %(default)s)")
     throughput.add_argument("--peer", action="append", default=[], metavar="NAME", dest="peers",
