@@ -118,9 +118,9 @@ def make_peer_step(
     gpu : bool
         Whether to run on a GPU; False: on the CPU, even where there is one.
 
-    Of the function returned: x is float[B, ...], images NHWC, labels int64[B], in NumPy; on a GPU, both as they come from
-    `make_peer_gather`. What it returns has the loss
-    before the update as `float(loss)`; JAX, and PyTorch on a GPU, may still be at work until it is asked for.
+    Of the function returned: x is float[B, ...], images NHWC, labels int64[B], in NumPy; on a GPU, both as they come
+    from `make_peer_gather`. What it returns has the loss before the update as `float(loss)`; JAX, and PyTorch on a GPU,
+    may still be at work until it is asked for.
 
     Raises
     ------
