@@ -10,6 +10,7 @@ arrays that it has made itself, and nothing checks them.
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from math import inf
 from typing import Any
 
@@ -50,11 +51,12 @@ def misses(z: Any, labels: Any, missed: Any) -> None:
 
 
 def machine() -> dict[str, str]:
-    """Return what measurements belong to: the name of the device, and the newest CUDA that its driver knows."""
+    """Return what measurements belong to: the device, the newest CUDA that its driver knows, and what compiles."""
+    package = {"numba-cuda": version("numba-cuda")}
     if SIMULATED:
-        return {"device": "Numba's CUDA simulator"}
+        return {"device": "Numba's CUDA simulator", **package}
     major, minor = cuda.cudadrv.driver.get_version()
-    return {"device": str(cuda.get_current_device().name), "driver": f"CUDA {major}.{minor}"}
+    return {"device": str(cuda.get_current_device().name), "driver": f"CUDA {major}.{minor}", **package}
 
 
 def memory() -> int | None:
