@@ -29,7 +29,7 @@ def asarray(host_array: Any) -> Array:
     if isinstance(host_array, DeviceArray):
         return host_array  # type: ignore[no-any-return]
     host_check.asarray(host_array)
-    return cuda.to_device(np.ascontiguousarray(host_array))  # type: ignore[no-any-return]
+    return cuda.to_device(np.asarray(host_array, order="C"))  # type: ignore[no-any-return]
 
 
 def to_host(array: Array) -> Array:

@@ -101,7 +101,11 @@ class Launches:
 
 
 # Beside the calls of `contract_calls`, those that take another way through the backend.
-MORE: list[tuple[str, dict[str, Any]]] = []
+MORE: list[tuple[str, dict[str, Any]]] = [
+    # more examples than one block goes over
+    ("batch_norm_forward", {"x": (2, 600, 3), "y": (2, 600, 3)}),
+    ("batch_norm_backward", {"x": (2, 600, 3), "dy": (2, 600, 3), "dx": (2, 600, 3)}),
+]
 
 
 def calls(dtype: str) -> Iterator[tuple[str, list[Any]]]:
