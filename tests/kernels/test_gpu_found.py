@@ -31,7 +31,7 @@ def no_settings(monkeypatch):
         ({"driver": 12040}, r"the driver is for CUDA 12.4, the packages for CUDA 13; update the driver to 580 or later "
          r"or pip install 'refplay\[cuda12\]'"),
         ({"driver": 11080}, "is for CUDA 11.8, the packages for CUDA 13; update the driver to 580 or later$"),
-        ({"driver": 11080, "toolkit": 12}, "is for CUDA 11.8, the packages for CUDA 12; update the driver to 525 or later$"),
+        ({"driver": 11080, "toolkit": 12}, "is for CUDA 11.8, .* CUDA 12; update the driver to 525 or later$"),
         ({"error": "CUDA_ERROR_NO_DEVICE", "device": ""}, r"finds no GPU \(CUDA_ERROR_NO_DEVICE\); .*nvidia-smi"),
         ({"device": "Tesla V100", "capability": (7, 0)}, "Tesla V100 has compute capability 7.0; .* of 7.5 .*or later"),
         ({"libraries": frozenset(gpu.LIBRARIES) - {"nvvm"}},
@@ -78,10 +78,13 @@ def driver(**answers):
         CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR="major", CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR="minor"
     )
     functions = {
-        "cuDriverGetVersion": lambda: (0, 12080), "cuInit": lambda flags: (Status(0),),
-        "cuDeviceGetCount": lambda: (0, 1), "cuDeviceGet": lambda i: (0, 40 + i), "cuDeviceGetName": lambda size, device: (0, b"Tesla T4\0\0\0"),
+        "cuDriverGetVersion": lambda: (0, 12080),
+        "cuInit": lambda flags: (Status(0),),
+        "cuDeviceGetCount": lambda: (0, 1),
+        "cuDeviceGet": lambda i: (0, 40 + i),
+        "cuDeviceGetName": lambda size, device: (0, b"Tesla T4" + bytes(120)),
         "cuDeviceGetAttribute": lambda which, device: (0, {"major": 7, "minor": 5}[which]),
-    }  # fmt: skip
+    }
     return SimpleNamespace(CUdevice_attribute=attribute, **(functions | answers))
 
 
