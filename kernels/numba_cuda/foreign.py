@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import check as host_check
 from ..arguments import layout, type_name, wrong
-from .device import adopt, current_device
+from .device import adopt, current_device, device_of
 
 HOST, CUDA, PINNED, MANAGED = 1, 2, 3, 13  # DLDeviceType of DLPack
 OUR_STREAM = 1  # as DLPack counts: the default stream, in which all kernels run
@@ -27,14 +27,14 @@ def is_foreign(value: Any) -> bool:
 
 def take(value: Any) -> Any:
     """Return a device array of the memory of `value`; errors as of `asarray`."""
-    if hasattr(value, "__dlpack_device__"):
-        _check_place(value, *map(int, value.__dlpack_device__()))
-    interface, owner = _interface(value)
-    # To a NumPy array at the same address, which is never read, apply the checks of all arrays.
+    interface, owner = _by_dlpack(value) if hasattr(type(value), "__dlpack__") else _by_interface(value)
+    # The checks of all arrays are those of a NumPy array at the same address, which is never read.
     stand_in = np.asarray(SimpleNamespace(__array_interface__=interface, owner=owner))
     host_check.asarray(stand_in)
     layout("asarray", "host_array", stand_in, written=False)
-    return adopt(interface, stand_in, owner)
+    array = adopt(interface | {"strides": None}, owner)
+    array.__dict__["_stand_in"] = stand_in  # of `check`; what is read-only stays so
+    return array
 
 
 def _check_place(value: Any, kind: int, device: int) -> None:
@@ -49,24 +49,30 @@ def _check_place(value: Any, kind: int, device: int) -> None:
               f"memory of GPU {device}")
 
 
-def _interface(value: Any) -> tuple[dict[str, Any], Any]:
+def _by_dlpack(value: Any) -> tuple[dict[str, Any], Any]:
     """Return address, shape, strides in bytes and type of `value`, and what keeps its memory."""
-    if hasattr(type(value), "__dlpack__"):
-        from cuda.core.utils import StridedMemoryView
+    from cuda.core.utils import StridedMemoryView
 
-        try:
-            view = StridedMemoryView.from_dlpack(value, stream_ptr=OUR_STREAM)
-        except BufferError as error:  # of a tensor that requires a gradient, for one
-            wrong(ValueError, "asarray", "host_array", "an array that can be exported", str(error))
-        dtype = np.dtype(view.dtype)
-        strides = None if view.strides is None else tuple(dtype.itemsize * stride for stride in view.strides)
-        return _described(view.shape, strides, dtype.str, view.ptr, view.readonly), view
+    _check_place(value, *map(int, value.__dlpack_device__()))
+    try:
+        view = StridedMemoryView.from_dlpack(value, stream_ptr=OUR_STREAM)
+    except BufferError as error:  # of a tensor that requires a gradient, for one
+        wrong(ValueError, "asarray", "host_array", "an array that can be exported", str(error))
+    dtype = np.dtype(view.dtype)
+    strides = None if view.strides is None else tuple(dtype.itemsize * stride for stride in view.strides)
+    return _described(view.shape, strides, dtype.str, view.ptr, view.readonly), view
+
+
+def _by_interface(value: Any) -> tuple[dict[str, Any], Any]:
+    """Return the same by `__cuda_array_interface__`."""
     found = value.__cuda_array_interface__
     if found.get("mask") is not None:
         wrong(ValueError, "asarray", "host_array", "an array without a mask", "one with a mask")
-    return _described(found["shape"], found.get("strides"), found["typestr"], *found["data"]) | {
-        "stream": found.get("stream")
-    }, value
+    pointer, readonly = found["data"]
+    if pointer:
+        _check_place(value, CUDA, device_of(pointer))
+    described = _described(found["shape"], found.get("strides"), found["typestr"], pointer, readonly)
+    return described | {"stream": found.get("stream")}, value
 
 
 def _described(shape: Any, strides: Any, typestr: str, pointer: int, readonly: bool) -> dict[str, Any]:
