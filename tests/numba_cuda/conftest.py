@@ -16,14 +16,16 @@ import pytest
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 SEED = 20231
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "kernels")]  # contract_calls
 if SIMULATED:
     import strict_simulator
 
     strict_simulator.install()
 
 
-collect_ignore = [] if SIMULATED else ["test_strict_simulator.py"]
+# Tests of the simulator itself, and those that need other libraries' arrays in device memory.
+OF_THE_SIMULATOR, OF_A_GPU = ["test_strict_simulator.py", "test_simulated_dlpack.py"], ["test_foreign_libraries.py"]
+collect_ignore = OF_A_GPU if SIMULATED else OF_THE_SIMULATOR
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
