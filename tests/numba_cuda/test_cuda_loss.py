@@ -11,8 +11,10 @@ def unit(dtype):
     return np.finfo(dtype).eps / (2 if dtype == "float32" else 1)
 
 
-# (batch, classes, size of the logits): a thread has up to four classes of a row; 8 threads the shortest, 256 the longest
-CASES = [(0, 3, 1.0), (1, 1, 1.0), (3, 2, 200.0), (33, 10, 3.0), (5, 31, 0.1), (9, 33, 3.0), (2, 1025, 3.0), (1, 2100, 9.0)]
+# (batch, classes, size of the logits): a thread has up to four classes of a row; a row 8 to 256 threads.
+CASES = [
+    (0, 3, 1.0), (1, 1, 1.0), (3, 2, 200.0), (33, 10, 3.0), (5, 31, 0.1), (9, 33, 3.0), (2, 1025, 3.0), (1, 2100, 9.0),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -21,8 +23,9 @@ CASES = [(0, 3, 1.0), (1, 1, 1.0), (3, 2, 200.0), (33, 10, 3.0), (5, 31, 0.1), (
 def test_loss_and_gradient_are_within_their_roundings(
     run, reference, assert_close, rng, batch, classes, size, smoothing, dtype
 ):
-    """Everything in the dtype of z. The exponent s <= 0 has one rounding of |s|; exp is within 2 ulp (CUDA's programming
-    guide; 1 in float64), and their sum passes through 12 + C / 256 additions, log within 1 ulp, and 6 more roundings.
+    """Everything in the dtype of z. The exponent s <= 0 has one rounding of |s|; exp is within 2 ulp (CUDA's
+    programming guide; 1 in float64), and their sum passes through 12 + C / 256 additions, log within 1 ulp, and 6 more
+    roundings.
     """
     z = rng.normal(0.5, size, (batch, classes)).astype(dtype)
     label = rng.integers(0, classes, batch).astype(["int32", "int64"][batch % 2])

@@ -2,8 +2,8 @@
 
 A sum of n values passes through `depth` additions at most: those of one thread, and then one for each halving of the
 threads. Its error is depth roundings of the sum of absolute values. What is summed for a mean are the differences from
-the first value, so that an offset that all values share costs nothing but the rounding of the mean itself. The reference
-sums the values themselves in float64, one after the other: n roundings there.
+the first value, so that an offset that all values share costs nothing but the rounding of the mean itself. The
+reference sums the values themselves in float64, one after the other: n roundings there.
 """
 
 from importlib import import_module

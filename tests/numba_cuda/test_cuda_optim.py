@@ -42,9 +42,10 @@ def scalars(rule, lr, decay, second, t, epsilon=EPSILON):
 
 
 # Roundings by rule: of the update of theta (theta itself has one more), and of each part of the state.
-# float32, Adam: m and v 1 each; sqrt(v) 1/2 of that and its own, epsilon 1 and the sum 1; m over it 1, the learning rate
-# 1, the product 1, the difference 1: 1 + 2 1/2 + 4. NAdam: what stands for m has 2. RMSProp: v + epsilon has 2, of which
-# the root halves, and 1 itself, lr 1, the quotient 1, so that lr / sqrt has 4; their sum with gamma m 1, the difference 1.
+# float32, Adam: m and v 1 each; sqrt(v) 1/2 of that and 1 itself, its sum with epsilon 1; m over it 1, the learning
+# rate 1, the product 1, the difference 1: 1 + 2 1/2 + 4. NAdam: what stands for m has 2. RMSProp: v + epsilon has 2, of
+# which the root halves, and 1 itself, lr 1, the quotient 1, so that lr / sqrt has 4; the sum with gamma m 1, the
+# difference 1.
 COUNTS = {
     "float32": {"sgd": (1,), "momentum": (2, 1), "nesterov": (2, 1), "rmsprop": (6, 1, 5), "adam": (7.5, 1, 1),
                 "nadam": (8.5, 1, 1)},
