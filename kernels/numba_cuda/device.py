@@ -18,11 +18,12 @@ import numpy as np
 if find_spec("numba_cuda") is None:
     raise ImportError("numba-cuda is not installed; pip install 'refplay[cuda13]' (or 'refplay[cuda12]')")
 
-from numba import cuda
+from numba import cuda as numba_cuda
 from numba.cuda.core import config
 
 from ..numba_cache import cover_package
 
+cuda: Any = numba_cuda  # what is in it is found at run time, not by type checkers
 config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a small batch makes small grids; that is no mistake
 
 __all__ = [
