@@ -63,7 +63,7 @@ def missing(found: Found) -> str:
                 "the kernels without a GPU, slowly)")
     if found.driver < 1000 * found.toolkit:
         older = " or pip install 'refplay[cuda12]'" if found.driver >= 12000 else ""
-        return (f"the driver is for CUDA {_dotted(found.driver)}, the packages for CUDA {found.toolkit}; update the "
+        return (f"the driver is for CUDA {dotted(found.driver)}, the packages for CUDA {found.toolkit}; update the "
                 f"driver to {DRIVERS[found.toolkit]} or later{older}")
     if found.error:
         hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -79,14 +79,15 @@ def missing(found: Found) -> str:
     return ""
 
 
-def _dotted(cuda: int) -> str:
+def dotted(cuda: int) -> str:
+    """Return a version of CUDA as people write it: 12040 is 12.4."""
     return f"{cuda // 1000}.{cuda % 1000 // 10}"
 
 
 def described(found: Found) -> str:
     """Return in a few words what GPU is used."""
     capability = ".".join(map(str, found.capability))
-    return f"{found.device}, compute capability {capability}, driver for CUDA {_dotted(found.driver)}"
+    return f"{found.device}, compute capability {capability}, driver for CUDA {dotted(found.driver)}"
 
 
 def find() -> Found:

@@ -28,7 +28,7 @@ config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a small batch makes small grids; that 
 
 __all__ = [
     "BLOCK", "SIMULATED", "DeviceArray", "adopt", "allocate", "blocks_for", "cleared", "cuda", "current_device",
-    "device_function", "device_of", "index", "kernel", "launch", "scratch", "upload",
+    "device_function", "device_of", "free_and_total", "index", "kernel", "launch", "scratch", "upload",
 ]  # fmt: skip
 
 SIMULATED = bool(config.ENABLE_CUDASIM)  # NUMBA_ENABLE_CUDASIM=1: Python threads on the CPU stand for those of a GPU
@@ -105,8 +105,14 @@ def _or_memory_error(make: Callable[..., Any], *arguments: Any, wanted: int) -> 
     except cuda.cudadrv.driver.CudaAPIError as error:
         if error.code != OUT_OF_MEMORY:
             raise
-    info = cuda.current_context().get_memory_info()  # numba-cuda has tried twice, the second time without its reserves
-    raise MemoryError(f"{wanted:,} bytes wanted on the GPU, {info.free:,} of {info.total:,} free")
+    free, total = free_and_total()  # numba-cuda has tried twice, the second time after giving back what it kept
+    raise MemoryError(f"{wanted:,} bytes wanted on the GPU, {free:,} of {total:,} free")
+
+
+def free_and_total() -> tuple[int, int]:
+    """Return the bytes of the GPU's memory."""
+    info = cuda.current_context().get_memory_info()
+    return int(info.free), int(info.total)
 
 
 def current_device() -> int:

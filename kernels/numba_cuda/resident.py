@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from .device import BLOCK, SIMULATED, blocks_for, cuda, kernel, launch
+from .. import gpu
+from .device import BLOCK, SIMULATED, blocks_for, cuda, free_and_total, kernel, launch
 from .elementwise import PER_THREAD
 from .reduce import write_norm, write_sum
 
@@ -55,13 +56,13 @@ def machine() -> dict[str, str]:
     package = {"numba-cuda": version("numba-cuda")}
     if SIMULATED:
         return {"device": "Numba's CUDA simulator", **package}
-    major, minor = cuda.cudadrv.driver.get_version()
-    return {"device": str(cuda.get_current_device().name), "driver": f"CUDA {major}.{minor}", **package}
+    found = gpu.find()
+    return {"device": found.device, "driver": f"CUDA {gpu.dotted(found.driver)}", **package}
 
 
 def memory() -> int | None:
     """Return how many bytes of memory the device has; None where they are those of the host."""
-    return None if SIMULATED else int(cuda.current_context().get_memory_info().total)
+    return None if SIMULATED else free_and_total()[1]
 
 
 @kernel
