@@ -17,7 +17,7 @@ array([0.95, 2.05])
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
-from . import blas
+from . import blas, gpu
 from .contract import CONTRACT, Array, Backend
 
 if TYPE_CHECKING:  # the type checker holds each backend against the contract
@@ -43,10 +43,12 @@ def load(name: str) -> Backend:
     ValueError
         There is no backend of this name, or `REFPLAY_THREADS` is not a number of threads.
     ImportError
-        The backend needs a package that is not installed; `available` tells which.
+        The backend needs a package that is not installed, or a GPU; the message names it and the mend.
     """
     if name not in _PACKAGES:
         raise ValueError(f"no kernel backend named {name!r}; there are: {', '.join(_PACKAGES)}")
+    if name == "numba-cuda" and not gpu.simulated() and (reason := gpu.missing(gpu.find())):
+        raise ImportError(reason)
     backend = import_module(f".{_PACKAGES[name]}", __name__)
     blas.one_thread()
     if name == "numba":
@@ -82,6 +84,10 @@ def describe(name: str) -> str:
     """
     if name == "numpy":
         return "NumPy, 1 thread"
+    if name == "numba-cuda":
+        if gpu.simulated():
+            return "simulated on the CPU, for tests: NUMBA_ENABLE_CUDASIM is set"
+        return gpu.described(gpu.find())
     from .numba_cpu import simd, threads
 
     return f"{threads.threads()} threads, vectors of {simd.LANES} float32 ({simd.CPU_NAME})"

@@ -21,7 +21,7 @@ import cupy
 
 from .compile import cubin
 
-__all__ = ["BLOCK", "DeviceArray", "Graph", "blocks_for", "empty", "from_host", "launch", "multiprocessors",
+__all__ = ["BLOCK", "DeviceArray", "Graph", "blocks_for", "bring", "empty", "from_host", "launch", "multiprocessors",
            "scratch", "stand_in", "synchronize", "to_host", "zeros"]  # fmt: skip
 
 DeviceArray: Any = cupy.ndarray
@@ -47,8 +47,11 @@ def launch(kernel: str, grid: int | tuple[int, ...], block: int | tuple[int, ...
     """
     grid, block = _three(grid), _three(block)
     if all(grid):
+        function = _function(kernel, shared)
+        if _only_preparing:
+            return
         with _stream():
-            _function(kernel, shared)(grid, block, tuple(0 if a is None else a for a in arguments), shared_mem=shared)
+            function(grid, block, tuple(0 if a is None else a for a in arguments), shared_mem=shared)
 
 
 def _three(size: int | tuple[int, ...]) -> tuple[int, ...]:
@@ -97,6 +100,11 @@ def from_host(array: np.ndarray) -> Any:
         return cupy.asarray(array)
 
 
+def bring(host: np.ndarray, array: Any) -> None:
+    """Copy a NumPy array into a contiguous device array of its shape and dtype."""
+    array.set(host, stream=_stream())
+
+
 def to_host(array: Any) -> np.ndarray:
     """Return a copy of a device array as a NumPy array, after all that was launched before."""
     host: np.ndarray = array.get(stream=_stream())
@@ -117,6 +125,7 @@ def stand_in(array: Any) -> np.ndarray:
 
 
 _scratch: dict[str, Any] = {}
+_only_preparing = False  # kernels are found and memory is allocated, but nothing is launched
 
 
 def scratch(n: int, dtype: str, name: str = "") -> Any:
@@ -138,6 +147,12 @@ class Graph:
     """
 
     def __init__(self, launches: Callable[[], Any]) -> None:
+        global _only_preparing
+        _only_preparing = True
+        try:
+            launches()  # what loads modules and allocates, which may not happen while a stream is captured
+        finally:
+            _only_preparing = False
         with _stream() as stream:
             stream.begin_capture()
             try:

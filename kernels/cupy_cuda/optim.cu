@@ -56,5 +56,8 @@ __device__ inline void update(const Rule& rule, long long n, const double* clip,
 RULES(float, float32)
 RULES(double, float64)
 
-// The last launch of a step: the step is over. One thread.
-extern "C" __global__ void advance(long long* t) { *t += 1; }
+// The last launch of a step: the step is over. One thread. Two counters: of the row of `rates`, and of the training.
+extern "C" __global__ void advance(long long* t, long long* step) {
+  *t += 1;
+  *step += 1;
+}

@@ -62,19 +62,21 @@ __device__ inline void norm_and_clip(const T* g, long long n, double threshold, 
 
 #define KERNEL extern "C" __global__ void __launch_bounds__(kThreads)
 
+// Factors come by value, or, in a step that is replayed as a graph, from device memory at the index *t.
 #define VECTOR_KERNELS(T, dtype)                                                                                       \
   KERNEL norm_and_clip_##dtype(const T* g, long long n, double threshold, double* partial, unsigned* arrived,          \
                                double* result) {                                                                       \
     norm_and_clip(g, n, threshold, partial, arrived, result);                                                          \
   }                                                                                                                    \
   /* g <- s g; 2 sizeof(T) bytes a value */                                                                            \
-  KERNEL scale_##dtype(T* g, double s, long long n) {                                                                  \
-    const T factor = T(s);                                                                                             \
+  KERNEL scale_##dtype(T* g, double s, long long n, const double* factors, const long long* t) {                       \
+    const T factor = T(factors ? factors[*t] : s);                                                                     \
     elementwise<T, 1, 1>(n, {g}, {g}, [&](const T(&old)[1], T(&next)[1]) { next[0] = factor * old[0]; });              \
   }                                                                                                                    \
   /* y <- a x + b y, where y may be x; 3 sizeof(T) bytes a value */                                                    \
-  KERNEL axpby_##dtype(double a, const T* x, double b, T* y, long long n) {                                            \
-    const T p = T(a), q = T(b);                                                                                        \
+  KERNEL axpby_##dtype(double a, const T* x, double b, T* y, long long n, const double* as, const double* bs,          \
+                       const long long* t) {                                                                           \
+    const T p = T(as ? as[*t] : a), q = T(bs ? bs[*t] : b);                                                            \
     elementwise<T, 2, 1>(n, {x, y}, {y}, [&](const T(&old)[2], T(&next)[1]) { next[0] = p * old[0] + q * old[1]; });   \
   }
 

@@ -7,6 +7,15 @@ launches), then `elementwise` and `activation` (a thread owns values), `reduce` 
 
 from .activation import gelu_backward, gelu_forward, relu_backward, relu_forward, tanh_backward, tanh_forward
 from .array import asarray, empty, synchronize, to_host, zeros
+from .dropout import dropout_backward, dropout_forward
+from .loss import softmax_cross_entropy
+from .norm import (
+    batch_norm_backward,
+    batch_norm_forward,
+    batch_norm_inference,
+    layer_norm_backward,
+    layer_norm_forward,
+)
 from .optim import adam, momentum, nadam, nesterov, rmsprop, sgd
 from .reduce import axpby, l2_norm, scale
 
@@ -14,10 +23,17 @@ __all__ = [
     "adam",
     "asarray",
     "axpby",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "batch_norm_inference",
+    "dropout_backward",
+    "dropout_forward",
     "empty",
     "gelu_backward",
     "gelu_forward",
     "l2_norm",
+    "layer_norm_backward",
+    "layer_norm_forward",
     "momentum",
     "nadam",
     "nesterov",
@@ -26,6 +42,7 @@ __all__ = [
     "rmsprop",
     "scale",
     "sgd",
+    "softmax_cross_entropy",
     "synchronize",
     "tanh_backward",
     "tanh_forward",

@@ -9,27 +9,34 @@ import numpy as np
 from .. import check as host_check
 from ..contract import Array
 from . import check
-from .device import DeviceArray, cuda
+from .device import DeviceArray, allocate, cleared, cuda, upload
+from .foreign import is_foreign, take
 
 
 def empty(shape: int | tuple[int, ...], dtype: str = "float32") -> Array:
-    """Return a new array in device memory, whose values are what was there."""
+    """Return a new array in device memory, whose values are what was there; MemoryError where it does not fit."""
     host_check.empty(shape, dtype)
-    return cuda.device_array(shape, dtype)  # type: ignore[no-any-return]
+    return allocate(shape, dtype)  # type: ignore[no-any-return]
 
 
 def zeros(shape: int | tuple[int, ...], dtype: str = "float32") -> Array:
-    """Return a new array of zeros in device memory."""
+    """Return a new array of zeros in device memory; MemoryError where it does not fit."""
     host_check.zeros(shape, dtype)
-    return cuda.to_device(np.zeros(shape, dtype))  # type: ignore[no-any-return]
+    return cleared(allocate(shape, dtype))  # type: ignore[no-any-return]
 
 
 def asarray(host_array: Any) -> Array:
-    """Return a contiguous copy of a NumPy array in device memory; a device array as it is."""
+    """Return a contiguous copy of a NumPy array in device memory; an array that lies there without a copy.
+
+    Such an array is one of this backend, or of CuPy, PyTorch, JAX or another that has `__dlpack__` or
+    `__cuda_array_interface__`: contiguous, on the GPU in use, of a dtype of the contract.
+    """
     if isinstance(host_array, DeviceArray):
         return host_array  # type: ignore[no-any-return]
+    if not isinstance(host_array, np.ndarray) and is_foreign(host_array):
+        return take(host_array)  # type: ignore[no-any-return]
     host_check.asarray(host_array)
-    return cuda.to_device(np.ascontiguousarray(host_array))  # type: ignore[no-any-return]
+    return upload(np.asarray(host_array, order="C"))  # type: ignore[no-any-return]
 
 
 def to_host(array: Array) -> Array:

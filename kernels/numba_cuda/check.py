@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import check, check_vectors
 from ..arguments import type_name, wrong
-from .device import SIMULATED, DeviceArray
+from .device import SIMULATED, DeviceArray, current_device, device_of
 
 
 def _stand_in(kernel: str, name: str, value: Any) -> Any:
@@ -26,6 +26,8 @@ def _stand_in(kernel: str, name: str, value: Any) -> Any:
         known = value.__dict__.get("_stand_in")
         if known is None:
             known = value._ary if SIMULATED else np.asarray(SimpleNamespace(__array_interface__=_interface(value)))
+            if known.size and (gpu := device_of(known.ctypes.data)) != (used := current_device()):
+                wrong(ValueError, kernel, name, f"memory of GPU {used}, the one in use", f"memory of GPU {gpu}")
             value.__dict__["_stand_in"] = known
         return known
     if value is None or isinstance(value, int | float | np.number):

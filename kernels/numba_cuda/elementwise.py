@@ -6,7 +6,8 @@
 
 Memory answers late, after some 500 cycles, so what counts is how much is on its way at a time. A thread therefore asks
 for its four values before it uses the first. The compiler may not do that by itself: for all it knows y overlaps x.
-The arrays `cuda.local.array` are registers: the loops are unrolled, so that every index is a constant.
+The arrays `cuda.local.array` are registers: the loops are unrolled, so that every index is a constant. `index` makes
+the kernels a third as long (see `device`).
 
 A formula is written with `type(x)` for the dtype of the arrays. A Python float in it would be a double, and one double
 makes all of a formula double; where that is meant, the formula says why.
@@ -17,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .device import BLOCK, blocks_for, cuda, device_function, kernel, launch
+from .device import BLOCK, blocks_for, cuda, device_function, index, kernel, launch
 
 PER_THREAD = 4
 
@@ -31,10 +32,10 @@ def map1(formula: Callable[..., Any]) -> Any:
         xs = cuda.local.array(PER_THREAD, x.dtype)
         for k in range(PER_THREAD):
             if first + k * BLOCK < x.size:
-                xs[k] = x[first + k * BLOCK]
+                xs[k] = x[index(first + k * BLOCK)]
         for k in range(PER_THREAD):
             if first + k * BLOCK < x.size:
-                y[first + k * BLOCK] = f(xs[k])
+                y[index(first + k * BLOCK)] = f(xs[k])
 
     return kernel(_named(apply, formula))
 
@@ -49,11 +50,11 @@ def map2(formula: Callable[..., Any]) -> Any:
         bs = cuda.local.array(PER_THREAD, b.dtype)
         for k in range(PER_THREAD):
             if first + k * BLOCK < a.size:
-                as_[k] = a[first + k * BLOCK]
-                bs[k] = b[first + k * BLOCK]
+                as_[k] = a[index(first + k * BLOCK)]
+                bs[k] = b[index(first + k * BLOCK)]
         for k in range(PER_THREAD):
             if first + k * BLOCK < a.size:
-                y[first + k * BLOCK] = f(as_[k], bs[k])
+                y[index(first + k * BLOCK)] = f(as_[k], bs[k])
 
     return kernel(_named(apply, formula))
 
@@ -69,11 +70,11 @@ def update(formula: Callable[..., Any]) -> Any:
         for k in range(PER_THREAD):
             i = first + k * BLOCK
             if i < theta.size:
-                thetas[k], gs[k] = theta[i], g[i]
+                thetas[k], gs[k] = theta[index(i)], g[index(i)]
         for k in range(PER_THREAD):
             i = first + k * BLOCK
             if i < theta.size:
-                theta[i] = f(thetas[k], gs[k], scalars)
+                theta[index(i)] = f(thetas[k], gs[k], scalars)
 
     return kernel(_named(apply, formula))
 
@@ -90,11 +91,11 @@ def update1(formula: Callable[..., Any]) -> Any:
         for k in range(PER_THREAD):
             i = first + k * BLOCK
             if i < theta.size:
-                thetas[k], gs[k], us[k] = theta[i], g[i], u[i]
+                thetas[k], gs[k], us[k] = theta[index(i)], g[index(i)], u[index(i)]
         for k in range(PER_THREAD):
             i = first + k * BLOCK
             if i < theta.size:
-                theta[i], u[i] = f(thetas[k], gs[k], us[k], scalars)
+                theta[index(i)], u[index(i)] = f(thetas[k], gs[k], us[k], scalars)
 
     return kernel(_named(apply, formula))
 
@@ -112,11 +113,11 @@ def update2(formula: Callable[..., Any]) -> Any:
         for k in range(PER_THREAD):
             i = first + k * BLOCK
             if i < theta.size:
-                thetas[k], gs[k], us[k], vs[k] = theta[i], g[i], u[i], v[i]
+                thetas[k], gs[k], us[k], vs[k] = theta[index(i)], g[index(i)], u[index(i)], v[index(i)]
         for k in range(PER_THREAD):
             i = first + k * BLOCK
             if i < theta.size:
-                theta[i], u[i], v[i] = f(thetas[k], gs[k], us[k], vs[k], scalars)
+                theta[index(i)], u[index(i)], v[index(i)] = f(thetas[k], gs[k], us[k], vs[k], scalars)
 
     return kernel(_named(apply, formula))
 

@@ -7,14 +7,14 @@ the same bits at every call.
 
 from __future__ import annotations
 
-from math import sqrt
+from math import inf, sqrt
 from typing import Any
 
 import numpy as np
 
 from ..contract import Array
 from . import check
-from .device import BLOCK, blocks_for, cuda, device_function, kernel, launch, scratch
+from .device import BLOCK, blocks_for, cuda, device_function, index, kernel, launch, scratch
 from .elementwise import PER_THREAD, run, update
 
 MOST_BLOCKS = 1024  # enough to fill any GPU, and few enough for one block to sum what they leave
@@ -25,6 +25,17 @@ def l2_norm(g: Array) -> float:
     check.l2_norm(g)
     log = scratch(MOST_BLOCKS + 1, "float64")
     write_norm(g, log, MOST_BLOCKS)
+    norm = _last(log)
+    if norm < 2.0**-450 or norm == inf:  # squares of float64 may have left its range; those of float32 never do
+        factor = np.float64(2.0**600 if norm < 1 else 2.0**-600)
+        blocks = _blocks(g)
+        launch(_scaled_square_sums, blocks, BLOCK, g, factor, log)
+        launch(_root_of_sum, 1, BLOCK, log, blocks, log, MOST_BLOCKS)
+        norm = _last(log) / float(factor)
+    return norm
+
+
+def _last(log: Any) -> float:
     return float(log[MOST_BLOCKS : MOST_BLOCKS + 1].copy_to_host()[0])
 
 
@@ -42,10 +53,14 @@ def axpby(a: float, x: Array, b: float, y: Array) -> None:
 
 def write_norm(g: Any, log: Any, i: int) -> None:
     """log[i] <- |g|, a double on the GPU."""
-    blocks = min(blocks_for(g.size, PER_THREAD * BLOCK), MOST_BLOCKS)
+    blocks = _blocks(g)
     partial = scratch(MOST_BLOCKS + 1, "float64")
     launch(_square_sums, blocks, BLOCK, g, partial)
     launch(_root_of_sum, 1, BLOCK, partial, blocks, log, i)
+
+
+def _blocks(g: Any) -> int:
+    return min(blocks_for(g.size, PER_THREAD * BLOCK), MOST_BLOCKS)
 
 
 def write_sum(x: Any, log: Any, i: int) -> None:
@@ -90,7 +105,21 @@ def _square_sums(g, partial):
     values = cuda.shared.array(BLOCK, np.float64)
     total = np.float64(0)
     for i in range(cuda.grid(1), g.size, cuda.gridsize(1)):
-        total += np.float64(g[i]) * np.float64(g[i])
+        value = np.float64(g[index(i)])
+        total += value * value
+    total = block_sum(total, values)
+    if cuda.threadIdx.x == 0:
+        partial[cuda.blockIdx.x] = total
+
+
+@kernel
+def _scaled_square_sums(g, factor, partial):
+    """As `_square_sums`, of factor g: a power of two, so that no product is rounded."""
+    values = cuda.shared.array(BLOCK, np.float64)
+    total = np.float64(0)
+    for i in range(cuda.grid(1), g.size, cuda.gridsize(1)):
+        value = np.float64(g[index(i)]) * factor
+        total += value * value
     total = block_sum(total, values)
     if cuda.threadIdx.x == 0:
         partial[cuda.blockIdx.x] = total
@@ -101,7 +130,7 @@ def _strided_sum(x, n):
     """Return what thread j of a single block adds up: x[j] + x[j + BLOCK] + ... of the first n values."""
     total = np.float64(0)
     for i in range(cuda.threadIdx.x, n, BLOCK):
-        total += np.float64(x[i])
+        total += np.float64(x[index(i)])
     return total
 
 

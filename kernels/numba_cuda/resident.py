@@ -10,12 +10,14 @@ arrays that it has made itself, and nothing checks them.
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from math import inf
 from typing import Any
 
 import numpy as np
 
-from .device import BLOCK, blocks_for, cuda, kernel, launch
+from .. import gpu
+from .device import BLOCK, SIMULATED, blocks_for, cuda, free_and_total, kernel, launch
 from .elementwise import PER_THREAD
 from .reduce import write_norm, write_sum
 
@@ -47,6 +49,20 @@ def clip(g: Any, threshold: float, log: Any, i: int) -> None:
 def misses(z: Any, labels: Any, missed: Any) -> None:
     """z[B,C] labels[B] -> missed[B]: 1 where the first of the largest logits is not that of the label, else 0."""
     launch(_misses, blocks_for(z.shape[0]), BLOCK, z, labels, missed)
+
+
+def machine() -> dict[str, str]:
+    """Return what measurements belong to: the device, the newest CUDA that its driver knows, and what compiles."""
+    package = {"numba-cuda": version("numba-cuda")}
+    if SIMULATED:
+        return {"device": "Numba's CUDA simulator", **package}
+    found = gpu.find()
+    return {"device": found.device, "driver": f"CUDA {gpu.dotted(found.driver)}", **package}
+
+
+def memory() -> int | None:
+    """Return how many bytes of memory the device has; None where they are those of the host."""
+    return None if SIMULATED else free_and_total()[1]
 
 
 @kernel

@@ -16,6 +16,9 @@ from refplay import __version__
 from refplay.errors import InputError
 
 
+_BACKENDS = "`refplay backends` lists them"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line with `argv` (default: the process's) and return the exit code."""
     arguments = _parser().parse_args(argv)
@@ -47,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     quickstart.add_argument("--out", type=Path, default=Path("refplay-quickstart"), metavar="DIR",
                             help="folder for store, checkpoints and report (default: %(default)s)")
     quickstart.add_argument("--workers", type=_positive, metavar="N", help="processes that train (default: one a core)")
+    quickstart.add_argument("--backend", metavar="NAME", help=f"the kernels (default: numba); {_BACKENDS}")
     quickstart.set_defaults(command=_quickstart)
 
     run = commands.add_parser("run", help="run the round that a plan describes, then report")
@@ -56,6 +60,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--retry-failed", action="store_true",
                      help="go on likewise, and begin its failed trials again: a bug of the objective was mended")
     run.add_argument("--workers", type=_positive, metavar="N", help="processes that train (default: one a core)")
+    run.add_argument("--backend", metavar="NAME",
+                     help=f"the kernels of the classifier, in place of the plan's; {_BACKENDS}")
     run.set_defaults(command=_run)
 
     report = commands.add_parser("report", help="findings, plots and next steps of a stored round")
@@ -84,13 +90,13 @@ def _parser() -> argparse.ArgumentParser:
     throughput.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", dest="settings",
                             help="a hyperparameter of the model family or of the optimizer")
     throughput.add_argument("--optimizer", metavar="NAME", help="the update rule (default: adam)")
-    throughput.add_argument("--backend", metavar="NAME", help="the kernels (default: numba)")
+    throughput.add_argument("--backend", metavar="NAME", help=f"the kernels (default: numba); {_BACKENDS}")
     throughput.add_argument("--data", metavar="SOURCE", help="digits (default), a folder of IDX files or of binary "
                             "CIFAR-10, or an .npz file")
     throughput.add_argument("--batch-sizes", default="1:65536", metavar="FIRST:LAST",
                             help="double from FIRST to LAST; or one size (default: %(default)s)")
-    throughput.add_argument("--memory", default="4GiB", metavar="SIZE",
-                            help="what a step may take (default: %(default)s)")
+    throughput.add_argument("--memory", metavar="SIZE",
+                            help="what a step may take (default: 4GiB; on a GPU, all of its memory)")
     throughput.add_argument("--seconds", default="1", metavar="S",
                             help="to time each size for; longer is more certain (default: %(default)s)")
     throughput.add_argument("--peer", action="append", default=[], metavar="NAME", dest="peers",
@@ -126,7 +132,7 @@ def _quickstart(arguments: argparse.Namespace) -> int:
     from refplay.cli.quickstart import quickstart
 
     _warn_of(arguments.workers)
-    return quickstart(arguments.out, workers=arguments.workers)
+    return quickstart(arguments.out, workers=arguments.workers, backend=arguments.backend)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -134,7 +140,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     _warn_of(arguments.workers)
     return run(arguments.plan, store=arguments.store, resume=arguments.resume or arguments.retry_failed,
-               workers=arguments.workers, retry_failed=arguments.retry_failed)
+               workers=arguments.workers, retry_failed=arguments.retry_failed, backend=arguments.backend)
 
 
 def _report(arguments: argparse.Namespace) -> int:

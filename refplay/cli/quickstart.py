@@ -11,7 +11,7 @@ from pathlib import Path
 
 from refplay.cli.console import PipeConsole
 from refplay.cli.progress import progress_bars
-from refplay.cli.rounds import conclude
+from refplay.cli.rounds import conclude, on_backend
 from refplay.errors import InputError
 from refplay.procedures.adam_budget import adam_space
 from refplay.procedures.starter_space import starter_space
@@ -41,9 +41,9 @@ def quickstart_plan() -> Plan:
               "value, because 24 trials cover two hyperparameters and no more: the report warns of both.")
 
 
-def quickstart(out: Path, *, workers: int | None = None) -> int:
+def quickstart(out: Path, *, workers: int | None = None, backend: str | None = None) -> int:
     """Run the round in the folder `out` (where an interrupted one goes on) and report on it."""
-    plan, store, console = quickstart_plan(), out / "runs.db", PipeConsole()
+    plan, store, console = on_backend(quickstart_plan(), backend), out / "runs.db", PipeConsole()
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

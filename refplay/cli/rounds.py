@@ -12,15 +12,18 @@ from rich.console import Console
 from refplay.cli.console import PipeConsole
 from refplay.cli.progress import progress_bars
 from refplay.errors import InputError
+from refplay.study.objective import reference_of
+from refplay.study.plan import Plan
 from refplay.study.plan_toml import load_plan
 from refplay.study.record import Round, State
 from refplay.study.runner import run as run_plan
 from refplay.study.store import Store
 
 
-def run(path: Path, *, store: Path | None, resume: bool, workers: int | None, retry_failed: bool = False) -> int:
+def run(path: Path, *, store: Path | None, resume: bool, workers: int | None, retry_failed: bool = False,
+        backend: str | None = None) -> int:
     """Run the plan of a TOML file, then report on it; the report lies beside the store."""
-    plan = load_plan(path)
+    plan = on_backend(load_plan(path), backend)
     store = store or Path(f"{plan.name}.db")
     console = PipeConsole()
     with progress_bars(plan.metric, console) as progress:
@@ -29,6 +32,19 @@ def run(path: Path, *, store: Path | None, resume: bool, workers: int | None, re
     page = _report_path(store, plan.name)
     conclude(done, store, page, console)
     return _nothing_completed(done, page)
+
+
+def on_backend(plan: Plan, backend: str | None) -> Plan:
+    """Return `plan` with the kernels of `backend`; None: as it is.
+
+    It is part of the plan, and so of its record: another backend rounds differently, which a resumed round must not.
+    """
+    if backend is None:
+        return plan
+    if reference_of(plan.objective) != reference_of("classifier"):
+        raise InputError(f"--backend {backend}: the objective {plan.objective!r} is not refplay's own; it chooses itself "
+                         "what it computes with, so leave --backend out")
+    return replace(plan, fixed={**plan.fixed, "backend": backend})
 
 
 def report(store: Path, *, name: str | None, metric: str | None, csv: Path | None, out: Path | None = None) -> int:

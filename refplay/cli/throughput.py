@@ -38,7 +38,7 @@ def throughput(arguments: argparse.Namespace) -> int:
         return _report(arguments, console)
     setup = setup_of(arguments)
     before = read_measured(arguments.json) if arguments.json and arguments.json.exists() else None
-    sizes, memory = sizes_of(arguments.batch_sizes), bytes_of(arguments.memory)
+    sizes, memory = sizes_of(arguments.batch_sizes), None if arguments.memory is None else bytes_of(arguments.memory)
     seconds = _seconds(arguments.seconds)
     with Console(stderr=True).status("preparing") as status:
         found = measure(setup, sizes, memory=memory, peers=list(dict.fromkeys(arguments.peers)), seconds=seconds,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from refplay.analysis.throughput import Comparison, Timing, measured, saturation
-from refplay.data import make_gather, prefetching
+from refplay.data import prefetching
 from refplay.errors import InputError
 from refplay.procedures.setup import Setup, plain_step
 from refplay.procedures.stopwatch import Contender, time_in_turns
@@ -30,7 +30,7 @@ def accumulation(
         network = setup.network()
         pieces = make_accumulated_step(network, setup.optimizer, size, PIECES, hyperparameters=setup.hyperparameters)
         progress(f"gradient accumulation at batch size {size}")
-        other = Contender(make_gather(setup.data.train, size, seed=0), plain_step(network, pieces))
+        other = Contender(setup.gather(size), plain_step(network, pieces), setup.waits_every)
         return _compare(setup, size, f"in {PIECES} pieces of {size // PIECES}", other, seconds)
     except (InputError, MemoryError):
         return None
@@ -41,8 +41,10 @@ def prefetch(
 ) -> Comparison | None:
     """Time training without and with a thread that gathers ahead, at the size that waits for the largest share of it.
 
-    None where memory runs out.
+    None where memory runs out, or where batches are gathered on a device: there is nothing to wait for.
     """
+    if setup.device is not None:
+        return None
     size = max(measured(ours), key=lambda timing: timing.waiting_share).batch_size
     progress(f"prefetching at batch size {size}")
     with prefetching(setup.data.train, size, seed=0) as gather:
@@ -54,7 +56,7 @@ def prefetch(
 
 
 def _compare(setup: Setup, size: int, what: str, other: Contender, seconds: float) -> Comparison | None:
-    plain = Contender(make_gather(setup.data.train, size, seed=0), setup.step(setup.network(), size))
+    plain = Contender(setup.gather(size), setup.step(setup.network(), size), setup.waits_every)
     found = time_in_turns({"plain": plain, "other": other}, size, {}, seconds)
     failed = any(timing.failed for timing in found.values())
     return None if failed else Comparison(what, found["plain"], found["other"])

@@ -9,6 +9,9 @@ is written as a user of that framework would write it for speed:
 - `"torch-compile"`: the same as `"torch"` with model and loss compiled by `torch.compile` (needs a C++ compiler);
 - `"jax"`: JAX, NHWC, the whole step under one `jit` that donates its buffers, with optax.
 
+They run on the CPU, or on a GPU where refplay's backend does and the framework sees one; there they compute in float32
+as refplay does, not in TensorFloat-32, and their data set lies in the GPU's memory, as refplay's does.
+
 The frameworks are imported inside functions: an import of refplay imports none of them.
 """
 
@@ -18,15 +21,14 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any
 
-import numpy as np
-
+from refplay.data import Gather, Split
 from refplay.errors import InputError, missing_extra
 from refplay.nn import Network
 from refplay.optim import RULES
 from refplay.procedures.machine import cores as cores  # the benches ask here
 from refplay.procedures.machine import threads as kernel_threads
 
-PeerStep = Callable[[np.ndarray, np.ndarray], Any]
+PeerStep = Callable[[Any, Any], Any]
 
 PEERS: dict[str, tuple[str, ...]] = {  # name -> the packages that it needs
     "torch": ("torch",),
@@ -45,6 +47,31 @@ def check_peer(name: str) -> None:
             raise missing_extra(package, "peers")
 
 
+def sees_gpu(name: str) -> bool:
+    """Return whether a peer that is installed has a GPU to run on; imports it."""
+    if name == "jax":
+        from refplay.procedures.peers_jax import gpus
+
+        return bool(gpus())
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def make_peer_gather(name: str, split: Split, batch_size: int, seed: int, *, gpu: bool = True) -> Gather:
+    """Return what gathers a peer's training batches from a data set that it keeps on its device.
+
+    The batches are those of `refplay.data.make_gather`, as arrays of the framework.
+    """
+    if name == "jax":
+        from refplay.procedures.peers_jax import make_gather
+
+        return make_gather(split, batch_size, seed, gpu)
+    from refplay.procedures.peers_torch import make_gather as make_torch_gather
+
+    return make_torch_gather(split, batch_size, seed, gpu)
+
+
 def make_peer_step(
     name: str,
     network: Network,
@@ -55,6 +82,7 @@ def make_peer_step(
     learning_rate: float = 1e-3,
     threads: int | None = None,
     seed: int = 0,
+    gpu: bool = False,
 ) -> PeerStep:
     """Return a function `step(x, labels) -> loss` that trains a peer's copy of `network` by one batch at each call.
 
@@ -81,9 +109,12 @@ def make_peer_step(
         there are cores (limit those of the process, `taskset`, to give it fewer).
     seed : int
         Of the dropout masks, which differ from refplay's: the step does the same work, not the same numbers.
+    gpu : bool
+        Whether to run on a GPU; False: on the CPU, even where there is one.
 
-    Of the function returned: x is float[B, ...] in NumPy, images NHWC, labels int64[B]. What it returns has the loss
-    before the update as `float(loss)`; JAX may still be at work until it is asked for.
+    Of the function returned: x is float[B, ...], images NHWC, labels int64[B], in NumPy; on a GPU, both as they come
+    from `make_peer_gather`. What it returns has the loss before the update as `float(loss)`; JAX, and PyTorch on a GPU,
+    may still be at work until it is asked for.
 
     Raises
     ------
@@ -101,23 +132,26 @@ def make_peer_step(
     if name == "jax":
         from refplay.procedures.peers_jax import make_step
 
-        step = make_step(network, optimizer, chosen, learning_rate, seed)
+        step = make_step(network, optimizer, chosen, learning_rate, seed, gpu)
     else:
         from refplay.procedures.peers_torch import make_step as make_torch_step
 
         variant = name.removeprefix("torch").removeprefix("-")
-        step = make_torch_step(network, optimizer, batch_size, chosen, learning_rate, threads, seed, variant)
+        step = make_torch_step(network, optimizer, batch_size, chosen, learning_rate, threads, seed, variant, gpu)
     return _with_memory_errors(step)
+
+
+OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "allocate memory", "not enough memory", "CUDA out of memory")
 
 
 def _with_memory_errors(step: PeerStep) -> PeerStep:
     """Both frameworks say that memory is out by a RuntimeError; say it as Python does."""
 
-    def checked(x: np.ndarray, labels: np.ndarray) -> Any:
+    def checked(x: Any, labels: Any) -> Any:
         try:
             return step(x, labels)
         except RuntimeError as error:
-            if any(words in str(error) for words in ("RESOURCE_EXHAUSTED", "allocate memory", "not enough memory")):
+            if any(words in str(error) for words in OUT_OF_MEMORY):
                 raise MemoryError(str(error).splitlines()[0]) from None
             raise
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from refplay.data import Gather, Split, batch_indices
 from refplay.errors import InputError
 from refplay.nn import (
     Activation,
@@ -30,18 +32,18 @@ Values = dict[str, Any]  # of the network's parameters (or averages) by name: "0
 
 
 def make_step(
-    network: Network, optimizer: str, hyperparameters: Mapping[str, float], learning_rate: float, seed: int
-) -> Callable[[np.ndarray, np.ndarray], Any]:
+    network: Network, optimizer: str, hyperparameters: Mapping[str, float], learning_rate: float, seed: int, gpu: bool
+) -> Callable[[Any, Any], Any]:
     """Return the training step. Arguments as in `make_peer_step`."""
     import jax
     import jax.numpy as jnp
     import optax
 
-    cpu = jax.devices("cpu")[0]
+    device = gpus()[0] if gpu else jax.devices("cpu")[0]
     to_host = network.kernels.to_host
 
     def copies(views: Values) -> Values:  # JAX may share NumPy's memory, and the network goes on training
-        return {name: jax.device_put(jnp.array(to_host(view), copy=True), cpu) for name, view in views.items()}
+        return {name: jax.device_put(jnp.array(to_host(view), copy=True), device) for name, view in views.items()}
 
     rule = make_optimizer(optimizer, learning_rate, hyperparameters)
     values = copies(network.named(network.theta))
@@ -56,19 +58,48 @@ def make_step(
     @partial(jax.jit, donate_argnums=(0, 1, 2))
     def train(values: Values, averages: Values, state: Any, count: Any, x: Any, labels: Any) -> Any:
         gradient = jax.value_and_grad(loss_of, has_aux=True)
-        (loss, averages), g = gradient(values, averages, x, labels, jax.random.fold_in(key, count))
+        with jax.default_matmul_precision("highest") if gpu else nullcontext():  # float32 in place of TensorFloat-32
+            (loss, averages), g = gradient(values, averages, x, labels, jax.random.fold_in(key, count))
         updates, state = rule.update(g, state, values)
         return optax.apply_updates(values, updates), averages, state, count + 1, loss
 
     count = jnp.zeros((), jnp.int32)
 
-    def step(x: np.ndarray, labels: np.ndarray) -> Any:
+    def step(x: Any, labels: Any) -> Any:
         nonlocal values, averages, state, count
-        with jax.default_device(cpu):
+        with jax.default_device(device):
             values, averages, state, count, loss = train(values, averages, state, count, x, labels)
         return loss
 
     return step
+
+
+def gpus() -> list[Any]:
+    """Return the GPUs that JAX sees."""
+    import jax
+
+    try:
+        return list(jax.devices("gpu"))
+    except RuntimeError:  # JAX's way to say that there is none
+        return []
+
+
+def make_gather(split: Split, batch_size: int, seed: int, gpu: bool) -> Gather:
+    """Return what gathers batches on the device. Arguments as in `make_peer_gather`."""
+    import jax
+
+    device = gpus()[0] if gpu else jax.devices("cpu")[0]
+    examples, labels = (jax.device_put(array, device) for array in split)
+
+    @jax.jit
+    def take(examples: Any, labels: Any, rows: Any) -> Any:
+        return examples[rows], labels[rows]
+
+    def gather(step: int) -> Any:
+        rows = jax.device_put(batch_indices(len(split.y), batch_size, seed, step), device)
+        return take(examples, labels, rows)
+
+    return gather
 
 
 def make_optimizer(name: str, learning_rate: float, chosen: Mapping[str, float]) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from refplay.data import Gather, Split, batch_indices
 from refplay.errors import InputError
 from refplay.nn import (
     Activation,
@@ -30,8 +31,8 @@ Values = dict[str, np.ndarray]  # of the network's parameters by name: "0.dense.
 
 def make_step(
     network: Network, optimizer: str, batch_size: int, hyperparameters: Mapping[str, float], learning_rate: float,
-    threads: int, seed: int, variant: str,
-) -> Callable[[np.ndarray, np.ndarray], Any]:
+    threads: int, seed: int, variant: str, gpu: bool,
+) -> Callable[[Any, Any], Any]:
     """Return the training step; `variant` is "", "channels-last" or "compile". Arguments as in `make_peer_step`."""
     import torch
 
@@ -40,6 +41,9 @@ def make_step(
     layers, shape = network.model.layers, network.model.input_shape
     values = {name: network.kernels.to_host(value) for name, value in network.named(network.theta).items()}
     model = build(layers, shape, values, batch_size).to(dtype=getattr(torch, network.dtype))
+    if gpu:
+        model = model.to("cuda")
+        torch.backends.cudnn.allow_tf32 = False  # a product of TensorFloat-32 has 10 bits; ours have 23
     layout = torch.channels_last if variant == "channels-last" else torch.contiguous_format
     if variant == "channels-last":
         model = model.to(memory_format=layout)
@@ -51,17 +55,31 @@ def make_step(
 
     forward = torch.compile(loss_of) if variant == "compile" else loss_of
 
-    def step(x: np.ndarray, labels: np.ndarray) -> Any:
-        batch = torch.from_numpy(x)
+    def step(x: Any, labels: Any) -> Any:
+        batch = x if gpu else torch.from_numpy(x)
         if images:  # a view where there is one channel or the layout is channels-last, else a copy
             batch = batch.permute(0, 3, 1, 2).contiguous(memory_format=layout)
-        loss = forward(batch, torch.from_numpy(labels))
+        loss = forward(batch, labels if gpu else torch.from_numpy(labels))
         rule.zero_grad()
         loss.backward()
         rule.step()
         return loss.detach()
 
     return step
+
+
+def make_gather(split: Split, batch_size: int, seed: int, gpu: bool) -> Gather:
+    """Return what gathers batches on the device. Arguments as in `make_peer_gather`."""
+    import torch
+
+    device = "cuda" if gpu else "cpu"
+    examples, labels = (torch.from_numpy(array).to(device) for array in split)
+
+    def gather(step: int) -> Any:
+        rows = torch.from_numpy(batch_indices(len(split.y), batch_size, seed, step)).to(device)
+        return examples[rows], labels[rows]
+
+    return gather
 
 
 def make_optimizer(name: str, parameters: Any, learning_rate: float, chosen: Mapping[str, float]) -> Any:

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, SupportsFloat
 
 import numpy as np
 
-from refplay.data import Dataset
+from refplay.data import Dataset, Gather, make_gather
 from refplay.errors import InputError
 from refplay.kernels import available, load
+from refplay.kernels import resident as new_resident
 from refplay.nn import Model, Network
 from refplay.optim import RULES
 from refplay.procedures.machine import machine, versions
 from refplay.procedures.peers import PEERS
-from refplay.train import make_step, step_memory
+from refplay.train import DeviceBatches, make_step, step_memory
 
 # So small that a measurement of any length trains nowhere: a step's work then stays what it was (gradients of a network
 # that has learned its data by heart become denormal numbers, which cost many times as much).
 LEARNING_RATE = 1e-6
 
-PlainStep = Callable[[np.ndarray, np.ndarray], float]  # (x, labels) -> loss
+# A training on a device looks at its losses once an evaluation. After so many steps, waiting once weighs little.
+STEPS_ON_DEVICE = 8
+
+PlainStep = Callable[[np.ndarray, np.ndarray], SupportsFloat]  # (x, labels) -> loss
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,16 @@ class Setup:
         """Training examples that there are."""
         return len(self.data.train.y)
 
+    @property
+    def device(self) -> Any:
+        """What `refplay.kernels.resident` has for the backend; None where it works in the host's memory."""
+        return new_resident(load(self.backend))
+
+    @property
+    def waits_every(self) -> int:
+        """After how many steps a measurement waits for the loss: each on the host, as training does on a device."""
+        return 1 if self.device is None else STEPS_ON_DEVICE
+
     def memory(self, batch_size: int) -> int:
         """Return the bytes that a step takes, by the model of memory; InputError where batch norm cannot split it."""
         return step_memory(self.model, self.optimizer, batch_size, backend=self.backend).total
@@ -82,14 +97,20 @@ class Setup:
         """Return a fresh network."""
         return Network(self.model, load(self.backend), seed=0)
 
+    def gather(self, batch_size: int) -> Gather:
+        """Return what gathers the training batches where the training loop gathers them: on a device, there."""
+        if self.device is None:
+            return make_gather(self.data.train, batch_size, seed=0)
+        return DeviceBatches(self.data.train, batch_size, seed=0, kernels=load(self.backend))
+
     def step(self, network: Network, batch_size: int) -> PlainStep:
         """Return refplay's training step."""
         return plain_step(network, make_step(network, self.optimizer, batch_size,
                                              hyperparameters=self.hyperparameters, seed=0))
 
 
-def plain_step(network: Network, step: Callable[..., float]) -> PlainStep:
-    """Return a step of host arrays at the learning rate of measurements."""
+def plain_step(network: Network, step: Callable[..., SupportsFloat]) -> PlainStep:
+    """Return a step of what `Setup.gather` gathers, at the learning rate of measurements."""
     k = network.kernels
     return lambda x, labels: step(k.asarray(x), k.asarray(labels), LEARNING_RATE)
 
@@ -107,6 +128,7 @@ def key_of(setup: Setup, peers: Sequence[str] = ()) -> dict[str, str]:
         "optimizer": f"{setup.optimizer}({chosen})" if chosen else setup.optimizer,
         "data": f"{setup.data.name}, {shape}, {setup.data.classes} classes",
         "backend": setup.backend,
+        **({} if setup.device is None else setup.device.machine()),
         **environment([package for peer in peers for package in PEERS[peer]]),
     }
 

@@ -27,24 +27,29 @@ class Contender(NamedTuple):
 
     gather: Gather
     step: Callable[[np.ndarray, np.ndarray], Any]  # (x, labels) -> loss; `float` of it waits for the step to be done
+    waits_every: int = 1  # steps; so many are timed as one, and the last is waited for
 
 
 @dataclass
 class _Watch:
     contender: Contender
     count: int = 0
-    total: list[list[float]] = field(default_factory=list)  # of each round, seconds of each step
+    total: list[list[float]] = field(default_factory=list)  # of each round, seconds of a step, one for each wait
     waiting: list[list[float]] = field(default_factory=list)
 
     def step(self) -> tuple[float, float]:
-        """Make one step; return its seconds and those of them that it waited for its batch."""
+        """Make as many steps as go by between two waits; return the seconds of one, and those for its batch."""
+        gathering, loss = 0.0, None
         begun = perf_counter()
-        x, labels = self.contender.gather(self.count)
-        gathered = perf_counter()
-        float(self.contender.step(x, labels))
+        for _ in range(self.contender.waits_every):
+            asked = perf_counter()
+            x, labels = self.contender.gather(self.count)
+            gathering += perf_counter() - asked
+            loss = self.contender.step(x, labels)
+            self.count += 1
+        float(loss)  # type: ignore[arg-type]
         ended = perf_counter()
-        self.count += 1
-        return ended - begun, gathered - begun
+        return (ended - begun) / self.contender.waits_every, gathering / self.contender.waits_every
 
     def warm_up(self) -> None:
         for _ in range(WARM_UP):
@@ -67,8 +72,8 @@ class _Watch:
         total, waiting = np.concatenate(self.total), np.concatenate(self.waiting)
         rounds = tuple(float(np.median(each)) for each in self.total)
         lower, upper = (float(quartile) for quartile in np.quantile(total, (0.25, 0.75)))
-        return Timing(batch_size, float(np.median(rounds)), lower, upper, rounds, float(np.median(waiting)), len(total),
-                      memory)
+        return Timing(batch_size, float(np.median(rounds)), lower, upper, rounds, float(np.median(waiting)),
+                      len(total) * self.contender.waits_every, memory)
 
 
 def time_in_turns(
@@ -78,8 +83,9 @@ def time_in_turns(
 
     A contender takes 3 steps of warm-up, then part in 9 rounds. A round lasts a ninth of `seconds` and at least two
     steps; its first step does not count. The time of a step is the median over the rounds of the median over a round's
-    steps: it rests on 18 steps or more, and the rounds tell how far it can be trusted. A contender whose memory runs
-    out is recorded as failed, and the others go on.
+    steps: it rests on 18 steps or more, and the rounds tell how far it can be trusted. (Where a contender is not waited
+    for after each step, a step stands here for all up to the next wait.) A contender whose memory runs out is recorded
+    as failed, and the others go on.
 
     Parameters
     ----------

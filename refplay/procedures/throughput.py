@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
 from refplay.analysis.throughput import Measured, Timing, failure, measured
 from refplay.data import make_gather
 from refplay.errors import InputError
+from refplay.nn import Network
 from refplay.procedures.beside import accumulation, prefetch
 from refplay.procedures.machine import others
-from refplay.procedures.peers import check_peer, make_peer_step
+from refplay.procedures.peers import check_peer, make_peer_gather, make_peer_step, sees_gpu
 from refplay.procedures.setup import LEARNING_RATE, Setup, key_of
 from refplay.procedures.stopwatch import Contender, time_in_turns
 
@@ -39,7 +39,7 @@ def measure(
     setup: Setup,
     sizes: Sequence[int],
     *,
-    memory: int = 4 * GIB,
+    memory: int | None = None,
     peers: Sequence[str] = (),
     seconds: float = 1.0,
     progress: Callable[[str], object] = lambda what: None,
@@ -55,8 +55,9 @@ def measure(
         What to train.
     sizes : sequence of int, increasing
         Batch sizes. Those above the training set are left out, but for the first, which must fit.
-    memory : int
-        Bytes that a step of refplay may take by `step_memory`; larger sizes are not tried. A peer may take more.
+    memory : int, optional
+        Bytes that a step of refplay may take by `step_memory`; larger sizes are not tried. A peer may take more. None:
+        4 GiB, or on a device all of its memory, so that what it refuses ends the doubling.
     peers : sequence of str
         Names of `refplay.procedures.peers.PEERS`: measured in turns with refplay, on the same batches.
     seconds : float
@@ -80,6 +81,7 @@ def measure(
     """
     for peer in peers:
         check_peer(peer)
+    memory = memory or (setup.device and setup.device.memory()) or 4 * GIB
     fitting = check_sizes(setup, sizes, memory)
     begun, used = perf_counter(), others()
     ours: list[Timing] = []
@@ -136,9 +138,19 @@ def _measure_size(setup: Setup, size: int, peers: Sequence[str], seconds: float)
     for name in (OURS, *peers):
         try:
             network = network or setup.network()
-            step: Callable[..., Any] = setup.step(network, size) if name == OURS else make_peer_step(
-                name, network, setup.optimizer, size, setup.hyperparameters, learning_rate=LEARNING_RATE)
-            contenders[name] = Contender(make_gather(setup.data.train, size, seed=0), step)
+            contenders[name] = _contender(setup, name, network, size)
         except MemoryError:
             failed[name] = failure(size, stated.get(name, 0), "out of memory")
     return {**time_in_turns(contenders, size, stated, seconds), **failed}
+
+
+def _contender(setup: Setup, name: str, network: Network, size: int) -> Contender:
+    """Return refplay or a peer with its step and its batches: on a GPU, both work where the data set lies there."""
+    if name == OURS:
+        return Contender(setup.gather(size), setup.step(network, size), setup.waits_every)
+    gpu = setup.device is not None and sees_gpu(name)
+    step = make_peer_step(name, network, setup.optimizer, size, setup.hyperparameters, learning_rate=LEARNING_RATE,
+                          gpu=gpu)
+    split = setup.data.train
+    gather = make_peer_gather(name, split, size, seed=0) if gpu else make_gather(split, size, seed=0)
+    return Contender(gather, step, setup.waits_every)

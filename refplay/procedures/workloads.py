@@ -148,7 +148,7 @@ def _by_own_name(params: Mapping[str, Any]) -> dict[str, Any]:
 def _network(workload: Workload, seed: int) -> Network:
     try:
         kernels = load(workload.backend)
-    except ValueError as error:
+    except (ValueError, ImportError) as error:
         raise InputError(f"backend: {error}") from None
     return Network(workload.model, kernels, seed)
 

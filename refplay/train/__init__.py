@@ -6,6 +6,7 @@ from refplay.train.divergence import Diverged, check_divergence, check_recovery
 from refplay.train.evaluation import Evaluation, evaluate
 from refplay.train.loop import Report, Result, fit, load_weights
 from refplay.train.memory import Memory, step_memory
+from refplay.train.on_device import DeviceBatches
 from refplay.train.progress import Curve
 from refplay.train.step import Step, make_step
 from refplay.train.training import Training
@@ -13,6 +14,7 @@ from refplay.train.training import Training
 __all__ = [
     "Checkpoint",
     "Curve",
+    "DeviceBatches",
     "Diverged",
     "Evaluation",
     "Memory",

@@ -6,20 +6,23 @@ Source: playbook, "Determining the feasible batch sizes and estimating training 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any, SupportsFloat
 
 import numpy as np
 
 from refplay.errors import InputError
 from refplay.kernels import Array
+from refplay.kernels import resident as new_resident
 from refplay.nn import BatchNorm, Model, Network
 from refplay.nn.norm import ghost_groups
 from refplay.optim import RULES
+from refplay.train.on_device import DeviceLoss
 from refplay.train.step import Step
 
 
 def make_accumulated_gradient(
     network: Network, batch_size: int, pieces: int, *, smoothing: float = 0.0, seed: int = 0
-) -> Callable[[Array, Array, int], tuple[float, Array]]:
+) -> Callable[[Array, Array, int], tuple[SupportsFloat, Array]]:
     r"""Return a function `gradient(x, labels, step) -> (loss, g)` that sums the gradient of a batch over its pieces.
 
     With :math:`B` the batch size, :math:`k` the number of pieces :math:`P_1, \dots, P_k` and :math:`\ell_i` the loss of
@@ -51,15 +54,19 @@ def make_accumulated_gradient(
     k, size = network.kernels, batch_size // pieces
     weights = k.asarray(np.full(size, 1.0 / batch_size, network.dtype))
     total = k.zeros(network.theta.shape, network.dtype)
+    on_device = None if new_resident(k) is None else DeviceLoss(k, pieces)
 
-    def gradient(x: Array, labels: Array, step: int) -> tuple[float, Array]:
+    def gradient(x: Array, labels: Array, step: int) -> tuple[SupportsFloat, Array]:
         loss = 0.0
         for piece in range(pieces):
             part = slice(piece * size, (piece + 1) * size)
-            loss += network.loss_and_gradient(x[part], labels[part], weights, smoothing=smoothing, seed=seed,
-                                              step=step * pieces + piece)
+            options: dict[str, Any] = {"smoothing": smoothing, "seed": seed, "step": step * pieces + piece}
+            if on_device is None:
+                loss += network.loss_and_gradient(x[part], labels[part], weights, **options)
+            else:
+                on_device.take(network.backpropagate(k, x[part], labels[part], weights, **options), piece)
             k.axpby(1.0, network.gradient, 1.0 if piece else 0.0, total)  # total <- g, then total + g
-        return loss, total
+        return loss if on_device is None else on_device, total
 
     return gradient
 
@@ -73,7 +80,7 @@ def make_accumulated_step(
     chosen = {**RULES[rule].hyperparameters, **(hyperparameters or {})}
     state, count = RULES[rule].init(network.theta, k), 0
 
-    def step(x: Array, labels: Array, rate: float) -> float:
+    def step(x: Array, labels: Array, rate: float) -> SupportsFloat:
         nonlocal state, count
         loss, g = gradient(x, labels, count)
         state = update(network.theta, g, state, lr=rate, **chosen, kernels=k)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, SupportsFloat
 
 import numpy as np
 
 from refplay.kernels import Array
 from refplay.kernels import recorder as new_recorder
+from refplay.kernels import resident as new_resident
 from refplay.nn import Network
 from refplay.nn.replay import record_pass, run
 from refplay.optim import RULES
+from refplay.train.on_device import DeviceLoss
 
-Step = Callable[[Array, Array, float], float]
+Step = Callable[[Array, Array, float], SupportsFloat]
 
 
 def make_step(
@@ -30,6 +32,8 @@ def make_step(
     It minimizes the mean loss of the batch, neither measures nor clips the norm of the gradient, and need not leave a
     gradient behind: what it does is what a loop of PyTorch or JAX does, and what throughput is measured of. The state
     of the rule and the step count are its own. `refplay.train.fit` is the loop that also watches, clips and decays.
+
+    On a device a step is not waited for: `float` of the loss does, until the next step overwrites it.
 
     Parameters
     ----------
@@ -52,7 +56,7 @@ def make_step(
     chosen = {**RULES[rule].hyperparameters, **(hyperparameters or {})}
     weights = k.asarray(np.full(batch_size, 1.0 / batch_size, network.dtype))
     theta, g = network.theta, network.gradient
-    state, count = RULES[rule].init(theta, k), 0
+    state, count, gradient = RULES[rule].init(theta, k), 0, make_gradient(network)
 
     recorder = new_recorder(k, network.dtype)
     if recorder is not None:
@@ -65,14 +69,27 @@ def make_step(
         count += 1
         return run(recording, x, labels, count - 1, loss)
 
-    def step(x: Array, labels: Array, rate: float) -> float:
+    def step(x: Array, labels: Array, rate: float) -> SupportsFloat:
         nonlocal state, count
-        loss = network.loss_and_gradient(x, labels, weights, smoothing=smoothing, seed=seed, step=count)
+        loss = gradient(x, labels, weights, smoothing=smoothing, seed=seed, step=count)
         state = update(theta, g, state, lr=rate, **chosen, kernels=k)
         count += 1
         return loss
 
     return step if recorder is None else replay
+
+
+def make_gradient(network: Network) -> Callable[..., SupportsFloat]:
+    """Return the network's `loss_and_gradient`; on a device, one that does not wait for the loss."""
+    if new_resident(network.kernels) is None:
+        return network.loss_and_gradient
+    loss = DeviceLoss(network.kernels)
+
+    def gradient(x: Array, labels: Array, weights: Array, **options: Any) -> SupportsFloat:
+        loss.take(network.backpropagate(network.kernels, x, labels, weights, **options))
+        return loss
+
+    return gradient
 
 
 def record_step(

@@ -17,8 +17,8 @@ from refplay.kernels import resident as new_resident
 from refplay.nn import Network
 from refplay.optim import RULES, add_l2_gradient, clip_by_norm, decay_weights, update_average
 from refplay.seeds import derive
-from refplay.train.device_batches import DeviceBatches
 from refplay.train.divergence import check_divergence
+from refplay.train.on_device import DeviceBatches
 from refplay.train.progress import Progress
 from refplay.train.training import Training
 

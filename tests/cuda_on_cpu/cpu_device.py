@@ -72,6 +72,12 @@ def from_host(array: np.ndarray) -> Any:
     return array.copy().view(DeviceArray)
 
 
+def bring(host: np.ndarray, array: Any) -> None:
+    assert _captured is None, "a copy from the host while a graph is captured"
+    assert (host.shape, host.dtype) == (array.shape, array.dtype)
+    array[...] = host
+
+
 def to_host(array: Any) -> np.ndarray:
     assert _captured is None, "a copy to the host while a graph is captured"
     return np.array(array).view(np.ndarray)

@@ -40,13 +40,19 @@ def test_unknown_backend_is_refused_with_the_names_there_are():
 
 
 def test_available_gives_the_reason_of_a_missing_package(monkeypatch):
-    assert refplay.kernels.available() == {"numpy": "", "numba": ""}
+    reasons = refplay.kernels.available()
+    assert list(reasons) == [*BACKENDS, "numba-cuda"]
+    assert [reasons[name] for name in BACKENDS] == ["", ""]
 
     def missing(name, package):
         raise ImportError("No module named 'llvmlite'")
 
     monkeypatch.setattr(refplay.kernels, "import_module", missing)
-    assert refplay.kernels.available() == dict.fromkeys(BACKENDS, "No module named 'llvmlite'")
+    monkeypatch.setattr(refplay.kernels.gpu, "missing", lambda found: "no GPU")
+    expected = dict.fromkeys(BACKENDS, "No module named 'llvmlite'") | {"numba-cuda": "no GPU"}
+    assert refplay.kernels.available() == expected
+    with pytest.raises(ImportError, match="no GPU"):
+        refplay.kernels.load("numba-cuda")
 
 
 def test_backends_are_imported_at_their_first_use():

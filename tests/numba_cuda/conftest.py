@@ -16,18 +16,36 @@ import pytest
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 SEED = 20231
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "kernels")]  # contract_calls
 if SIMULATED:
     import strict_simulator
 
     strict_simulator.install()
 
 
+# Tests of the simulator itself, and those that need other libraries' arrays in device memory.
+OF_THE_SIMULATOR, OF_A_GPU = ["test_strict_simulator.py", "test_simulated_dlpack.py"], ["test_foreign_libraries.py"]
+collect_ignore = OF_A_GPU if SIMULATED else OF_THE_SIMULATOR
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if not SIMULATED:
-        for item in items:
-            if Path(__file__).parent in item.path.parents:
-                item.add_marker("gpu")
+    """Mark the tests as those of a GPU; in the simulator, keep those of this part: "1/2" is every second one."""
+    if SIMULATED:
+        part, parts = map(int, os.environ.get("REFPLAY_TEST_PART", "0/1").split("/"))
+        items[:] = [item for item in items if not item.get_closest_marker("gpu")][part::parts]
+        return
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker("gpu")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """End a run that asks for a GPU where none can be used: with the reason, once, and as a failure."""
+    import refplay.kernels
+
+    wanted = [item for item in session.items if Path(__file__).parent in item.path.parents]
+    if wanted and not SIMULATED and (reason := refplay.kernels.available()["numba-cuda"]):
+        pytest.exit(f"{len(wanted)} tests need a GPU. {reason}", returncode=1)
 
 
 @pytest.fixture

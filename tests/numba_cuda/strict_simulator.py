@@ -5,14 +5,15 @@ happens to let them, keeps shared memory from block to block, takes a negative i
 threads of a block wait at different barriers. `install` replaces the parts of it that do so:
 
 - One greenlet per CUDA thread, run one after the other from barrier to barrier in an order drawn at random (`SEED`).
-- Every element remembers who read and wrote it since the last barrier. Two threads that touch one element, one of them
-  writing, with no barrier between them, are a race; so are two blocks of one launch.
-- All threads of a block wait at the same barrier, or it is an error; none may have left.
+- Every element remembers who read and wrote it since the last barrier, whatever array it was reached through. Two
+  threads that touch one element, one of them writing, with no barrier between them, are a race; so are two blocks of
+  one launch.
+- All threads of a block wait at the same barrier, called from the same place, or it is an error; none may have left.
 - Shared and local memory begins as NaN (integers: as the least there is), anew for each block.
 - An index is a full one, from 0 to the size; it names one element.
 
-What it still cannot see: types (a double where a float32 was meant), which tests/numba_cuda/test_compiled.py reads off
-the compiled code; warps, whose instructions the kernels do not use.
+What it still cannot see: types (a double where a float32 was meant), which tests/cuda_compiled reads off the compiled
+code; warps, whose instructions the kernels do not use.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Sequence
+from itertools import starmap
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,16 +45,26 @@ class Thread:
 
     def __init__(self, number: int, block: tuple[int, ...], thread: tuple[int, ...]) -> None:
         self.thread_id, self.blockIdx, self.threadIdx = number, kernelapi.Dim3(*block), kernelapi.Dim3(*thread)
-        self.waits_at = ""
+        self.waits_at: tuple[Any, ...] = ()
         self.shared_lines: set[str] = set()
 
     def syncthreads(self) -> None:
-        self.waits_at = _line(sys._getframe(2))
+        self.waits_at = _lines(sys._getframe(2))
         getcurrent().parent.switch()
-        self.waits_at = ""
+        self.waits_at = ()
 
 
-_now = SimpleNamespace(thread=None, block=0, epoch=0, shared={}, rng=np.random.default_rng(SEED))
+_now = SimpleNamespace(
+    thread=None, block=0, epoch=0, shared={}, launch=None, rng=np.random.default_rng(SEED)
+)  # fmt: skip
+_call = simulated.FakeCUDAKernel.__call__
+
+
+def _launch(self: Any, *arguments: Any) -> Any:
+    """Run a kernel, or a device function inside of one; in place of FakeCUDAKernel.__call__."""
+    if not self._device:
+        _now.launch = Records()
+    return _call(self, *arguments)
 
 
 def _run_block(self: Any, grid_point: tuple[int, ...], *arguments: Any) -> None:
@@ -63,16 +75,21 @@ def _run_block(self: Any, grid_point: tuple[int, ...], *arguments: Any) -> None:
     _now.block += 1
     _now.shared = {}
     started = False
-    while order:
-        _now.epoch += 1
-        for i in order:
-            _now.thread = threads[i]
-            fibers[i].switch(*(() if started else arguments))
-        started = True
-        places = {threads[i].waits_at if not fibers[i].dead else "the end of the kernel" for i in order}
-        if len(places) > 1:
-            raise KernelError(f"divergent barrier: threads of a block wait at {' and at '.join(sorted(places))}")
-        order = [i for i in order if not fibers[i].dead]
+    try:
+        while order:
+            _now.epoch += 1
+            for i in order:
+                _now.thread = threads[i]
+                fibers[i].switch(*(() if started else arguments))
+            started = True
+            places = {threads[i].waits_at if not fibers[i].dead else () for i in order}
+            if len(places) > 1:
+                told = sorted(", called at ".join(starmap(_place, at)) or "the end of the kernel" for at in places)
+                raise KernelError(f"divergent barrier: threads of a block wait at {' and at '.join(told)}")
+            order = [i for i in order if not fibers[i].dead]
+    finally:
+        for fiber in fibers:
+            fiber.throw()  # after an error: threads that still wait leave the device functions that they are in
 
 
 def _points(dim: Sequence[int]) -> list[tuple[int, ...]]:
@@ -80,58 +97,69 @@ def _points(dim: Sequence[int]) -> list[tuple[int, ...]]:
     return [(x, y, z) for z in range(dim[2]) for y in range(dim[1]) for x in range(dim[0])]
 
 
+class Records:
+    """Who touched what: (block, epoch, thread) by address."""
+
+    def __init__(self) -> None:
+        self.writes: dict[int, tuple[int, int, int]] = {}
+        self.reads: dict[int, tuple[int, int, int]] = {}
+
+
 class Memory:
-    """An array as a kernel sees it. `writes` and `reads` hold (block, epoch, thread) by index."""
+    """An array as a kernel sees it. The arrays of one launch share their records: two of them may overlap."""
 
     def __init__(self, array: Any, name: str = "global") -> None:
         self._array: np.ndarray = getattr(array, "_ary", array)
         self._name = name
-        self._writes: dict[Any, tuple[int, int, int]] = {}
-        self._reads: dict[Any, tuple[int, int, int]] = {}
+        records = _now.launch if name == "global" else Records()
+        self._writes, self._reads = records.writes, records.reads
+        self._start, self._strides = self._array.__array_interface__["data"][0], self._array.strides
         self.shape, self.size, self.ndim = self._array.shape, self._array.size, self._array.ndim
         self.dtype = self._array.dtype
 
     def __getitem__(self, index: Any) -> Any:
-        key = self._key(index)
+        at = self._address(index)
         me = (_now.block, _now.epoch, _now.thread.thread_id)
-        write = self._writes.get(key)
+        write = self._writes.get(at)
         if write is not None and write != me:
-            self._hold(write, me, key, "written", "read")
-        read = self._reads.get(key)
-        self._reads[key] = me if read is None or read == me else _both(read, me)
+            self._hold(write, me, index, "written", "read")
+        read = self._reads.get(at)
+        self._reads[at] = me if read is None or read == me else _both(read, me)
         return self._array[index]
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        key = self._key(index)
+        at = self._address(index)
         me = (_now.block, _now.epoch, _now.thread.thread_id)
-        write, read = self._writes.get(key), self._reads.get(key)
+        write, read = self._writes.get(at), self._reads.get(at)
         if write is not None and write != me:
-            self._hold(write, me, key, "written", "written")
+            self._hold(write, me, index, "written", "written")
         if read is not None and read != me:
-            self._hold(read, me, key, "read", "written")
-        self._writes[key] = me
+            self._hold(read, me, index, "read", "written")
+        self._writes[at] = me
         self._array[index] = value
 
     def __len__(self) -> int:
         return len(self._array)
 
-    def _key(self, index: Any) -> Any:
+    def _address(self, index: Any) -> int:
         parts = index if isinstance(index, tuple) else (index,)
         if len(parts) != self.ndim or not all(isinstance(i, int | np.integer) for i in parts):
             raise KernelError(f"index {index} into {self.ndim} axes is not one element ({_line(sys._getframe(2))})")
-        for i, size in zip(parts, self.shape, strict=True):
+        at = self._start
+        for i, size, stride in zip(parts, self.shape, self._strides, strict=True):
             if not 0 <= i < size:
                 raise KernelError(f"index {index} is outside of {self._name} memory of shape {tuple(self.shape)} "
                                   f"({_line(sys._getframe(2))})")
-        return parts
+            at += int(i) * stride
+        return at
 
-    def _hold(self, first: tuple[int, int, int], me: tuple[int, int, int], key: Any, did: str, does: str) -> None:
+    def _hold(self, first: tuple[int, int, int], me: tuple[int, int, int], index: Any, did: str, does: str) -> None:
         """Raise where `first` and `me` touch one element and nothing orders them."""
         between_blocks = first[0] != me[0]
         if between_blocks or (first[1] == me[1] and first[2] != me[2]):
             who = "another block" if between_blocks else "another thread since the last barrier"
-            raise KernelError(f"race: element {tuple(map(int, key))} of {self._name} memory was {did} by {who} and is "
-                              f"{does} at {_line(sys._getframe(2))}")
+            raise KernelError(f"race: element {index} of {self._name} memory was {did} by {who} and is {does} at "
+                              f"{_line(sys._getframe(2))}")
 
 
 def _both(a: tuple[int, int, int], b: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -142,7 +170,21 @@ def _both(a: tuple[int, int, int], b: tuple[int, int, int]) -> tuple[int, int, i
 
 
 def _line(frame: Any) -> str:
-    return f"{frame.f_code.co_filename.rsplit('/', 1)[-1]}:{frame.f_lineno}"
+    return _place(frame.f_code, frame.f_lineno)
+
+
+def _lines(frame: Any) -> tuple[tuple[Any, int], ...]:
+    """Return where a thread is: its line, that of the call that led there, and so on; without the simulator's own."""
+    found = []
+    while frame is not None:
+        if frame.f_globals.get("__name__") not in (__name__, simulated.__name__):
+            found.append((frame.f_code, frame.f_lineno))
+        frame = frame.f_back
+    return tuple(found)
+
+
+def _place(code: Any, line: int) -> str:
+    return f"{code.co_filename.rsplit('/', 1)[-1]}:{line}"
 
 
 def _shared(self: Any, shape: Any, dtype: Any) -> Memory:
@@ -168,6 +210,7 @@ def _poisoned(shape: Any, dtype: Any) -> np.ndarray:
 
 def install() -> None:
     """Make the simulator strict, in this process and from now on."""
+    simulated.FakeCUDAKernel.__call__ = _launch
     simulated.BlockManager.run = _run_block
     simulated.FakeWithinKernelCUDAArray = Memory
     kernelapi.FakeCUDAShared.array = _shared

@@ -10,11 +10,12 @@ import sys
 import numpy as np
 import pytest
 
+from refplay.data import Split, make_gather
 from refplay.errors import InputError
 from refplay.kernels import load
 from refplay.nn import Model, Network, convnet, mlp, resnet
 from refplay.procedures import peers
-from refplay.procedures.peers import PEERS, check_peer, make_peer_step
+from refplay.procedures.peers import PEERS, check_peer, make_peer_gather, make_peer_step, sees_gpu
 from refplay.train import make_step
 
 BATCH, STEPS, ROUNDING = 12, 4, 1e-11
@@ -124,6 +125,34 @@ def test_memory_that_is_out_is_a_memory_error(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(torch, "from_numpy", out)
     with pytest.raises(MemoryError, match="DefaultCPUAllocator"):
         step(np.ones((BATCH, 5, 4, 3), np.float32), np.zeros(BATCH, np.int64))
+
+
+def test_memory_of_a_gpu_that_is_out_is_one_too() -> None:
+    def out(*_: object) -> None:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 139.81 GiB")
+
+    with pytest.raises(MemoryError, match=r"Tried to allocate 20\.00 GiB"):
+        peers._with_memory_errors(out)(None, None)
+
+
+@pytest.mark.parametrize("peer", ["torch", "jax"])
+def test_a_peer_that_keeps_the_data_gathers_the_same_batches(peer: str) -> None:
+    rng = np.random.default_rng(2)
+    split = Split(rng.normal(size=(11, 3, 2)).astype(np.float32), rng.integers(0, 9, 11))
+    theirs, ours = make_peer_gather(peer, split, 4, seed=3, gpu=False), make_gather(split, 4, seed=3)
+    for step in (0, 1, 7):  # the first two epochs, and one whose permutation is another
+        for a, b in zip(theirs(step), ours(step), strict=True):
+            assert type(a).__module__.startswith(("torch", "jax"))
+            np.testing.assert_array_equal(np.asarray(a), b)
+
+
+def test_a_framework_built_for_the_cpu_sees_no_gpu() -> None:
+    import torch
+
+    assert sees_gpu("torch") == sees_gpu("torch-compile") == torch.cuda.is_available()
+    if torch.version.cuda is None:
+        assert not sees_gpu("torch")
+    assert isinstance(sees_gpu("jax"), bool)
 
 
 def test_unknown_names_and_missing_packages_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,7 +89,7 @@ def test_memory_that_runs_out_at_the_first_size_leaves_a_measurement(
 
 
 def test_a_peer_whose_memory_runs_out_stops_alone(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
-    def make(name, network, optimizer, size, hyperparameters, *, learning_rate):
+    def make(name, network, optimizer, size, hyperparameters, *, learning_rate, gpu):
         if name == "jax" and size == 8:
             raise MemoryError
         return lambda x, labels: 0.0

@@ -102,15 +102,15 @@ def test_no_parameters(launch, rule):
 @pytest.mark.parametrize("rule", STATE)
 def test_the_rate_of_the_step_comes_from_the_table(launch, rule):
     """As in a replayed graph: nothing but device memory changes between the steps, and the counter moves on there."""
-    rates, t = RATE[rule] / np.arange(1.0, 5.0), np.array([1], np.int64)
+    rates, t, steps = RATE[rule] / np.arange(1.0, 5.0), np.array([1], np.int64), np.array([101], np.int64)
     by_table, by_value = draw(rule, 2053, "float32"), draw(rule, 2053, "float32")
     for number in (1, 2, 3):
         step(launch, rule, by_table, rates=rates, t=t, rate=float("nan"))
-        launch("optim.advance", 1, t, threads=1)
+        launch("optim.advance", 1, t, steps, threads=1)
         step(launch, rule, by_value, rate=float(rates[number]))
         for a, b in zip(by_table, by_value, strict=True):
             np.testing.assert_array_equal(a, b)
-    assert t[0] == 4
+    assert (t[0], steps[0]) == (4, 104)
 
 
 @pytest.mark.parametrize("rule", STATE)
@@ -119,7 +119,7 @@ def test_clipping_is_scaling_first(launch, rule, n):
     old = draw(rule, n, "float32")
     clipped, scaled = [v.copy() for v in old], [v.copy() for v in old]
     step(launch, rule, clipped, clip=np.array([0.37]))
-    launch("reduce.scale_float32", blocks(n, "float32"), scaled[1], 0.37, n)
+    launch("reduce.scale_float32", blocks(n, "float32"), scaled[1], 0.37, n, None, None)
     step(launch, rule, scaled)
     np.testing.assert_array_equal(clipped[1], old[1])  # the gradient itself stays
     for i in (0, *range(2, len(old))):

@@ -62,7 +62,7 @@ def test_again_and_again(launch):
 def test_scale(launch, shifted, dtype, offset, n):
     g = shifted(np.random.default_rng(n).standard_normal(n).astype(dtype), offset)
     expected = g * g.dtype.type(0.3)
-    launch(f"reduce.scale_{dtype}", n // 1024 + 1, g, 0.3, n)
+    launch(f"reduce.scale_{dtype}", n // 1024 + 1, g, 0.3, n, None, None)
     np.testing.assert_array_equal(g, expected)
 
 
@@ -74,11 +74,11 @@ def test_axpby(launch, shifted, dtype, offsets, n):
     x, y = (shifted(rng.standard_normal(n).astype(dtype), offset) for offset in offsets)
     exact = 0.3 * x.astype(float) - 1.7 * y.astype(float)
     allowed = 1.5 * np.finfo(dtype).eps * (0.3 * abs(x) + 1.7 * abs(y))  # two scalars, two products, a sum: 3 roundings
-    launch(f"reduce.axpby_{dtype}", n // 1024 + 1, 0.3, x, -1.7, y, n)
+    launch(f"reduce.axpby_{dtype}", n // 1024 + 1, 0.3, x, -1.7, y, n, None, None, None)
     assert (abs(y - exact) <= 1.001 * allowed).all()
 
 
 def test_axpby_of_one_vector_with_itself(launch):
     y = np.arange(3000, dtype=np.float32)
-    launch("reduce.axpby_float32", 2, 0.5, y, 2.0, y, y.size)
+    launch("reduce.axpby_float32", 2, 0.5, y, 2.0, y, y.size, None, None, None)
     np.testing.assert_array_equal(y, 2.5 * np.arange(3000))

@@ -1,4 +1,4 @@
-"""Training batches of a data set that lies in the memory of a device."""
+"""Batches and losses that stay in the memory of a device."""
 
 from __future__ import annotations
 
@@ -51,3 +51,20 @@ class DeviceBatches:
             self.bring(step, step + AHEAD)
         self._device.gather(self._examples, self._labels, self._indices, step - self._first, self._x, self._y)
         return self._batch
+
+
+class DeviceLoss:
+    """The loss of a step as the sum of some parts, in a log on the device; `float` waits for it.
+
+    Like the batches it is overwritten by the next step.
+    """
+
+    def __init__(self, kernels: Backend, parts: int = 1) -> None:
+        self._kernels, self._device, self._log = kernels, new_resident(kernels), kernels.zeros(parts, "float64")
+
+    def take(self, losses: Array, part: int = 0) -> None:
+        """Take the sum of the losses [B] of examples as one of the parts."""
+        self._device.total(losses, self._log, part)
+
+    def __float__(self) -> float:
+        return float(self._kernels.to_host(self._log).sum())

@@ -1,0 +1,56 @@
+"""The norm of a vector, and scalings of vectors."""
+
+from __future__ import annotations
+
+from functools import cache
+from math import inf
+from typing import Any
+
+from ..contract import Array
+from . import check
+from .device import BLOCK, blocks_for, launch, multiprocessors, scratch, to_host, zeros
+from .elementwise import values_of_block
+
+
+def l2_norm(g: Array) -> float:
+    """Return |g|, summed in double; waits for the GPU."""
+    check.l2_norm(g)
+    result = scratch(2, "float64", "l2_norm")
+    norm_and_factor(g, inf, result)
+    return float(to_host(result)[0])
+
+
+def scale(g: Array, s: float) -> None:
+    """Multiply g by s in place."""
+    check.scale(g, s)
+    launch_scale(g, s)
+
+
+def axpby(a: float, x: Array, b: float, y: Array) -> None:
+    """y <- a x + b y; y may be x."""
+    check.axpby(a, x, b, y)
+    launch_axpby(a, x, b, y)
+
+
+def norm_and_factor(g: Any, threshold: float, result: Any) -> None:
+    """result[0] <- |g|; result[1] <- what clipping to `threshold` multiplies g with, 1 where it leaves g as it is."""
+    blocks = max(1, min(blocks_for(g.size, 2 * values_of_block(g)), 4 * multiprocessors()))
+    launch(f"reduce.norm_and_clip_{g.dtype}", blocks, BLOCK, g, g.size, float(threshold),
+           scratch(blocks, "float64", "norm"), _arrived(), result)  # fmt: skip
+
+
+def launch_scale(g: Any, s: float, factors: Any = None, row: Any = None) -> None:
+    """g <- s g; for a captured step s is factors[row[0]], float64 in device memory."""
+    launch(f"reduce.scale_{g.dtype}", blocks_for(g.size, values_of_block(g)), BLOCK, g, float(s), g.size, factors, row)
+
+
+def launch_axpby(a: float, x: Any, b: float, y: Any, parts: Any = (None, None), row: Any = None) -> None:
+    """y <- a x + b y; for a captured step a and b are parts[0][row[0]] and parts[1][row[0]]."""
+    launch(f"reduce.axpby_{y.dtype}", blocks_for(y.size, values_of_block(y)), BLOCK, float(a), x, float(b), y, y.size,
+           *parts, row)  # fmt: skip
+
+
+@cache
+def _arrived() -> Any:
+    """Return the counter of blocks, which is 0 between launches."""
+    return zeros(1, "int32").view("uint32")

@@ -1,0 +1,79 @@
+"""Arrays of CuPy, PyTorch, JAX and others in the memory of the GPU, taken without a copy.
+
+Two protocols say where such an array lies: DLPack (its methods `__dlpack__` and `__dlpack_device__`) and
+`__cuda_array_interface__`. What is taken stays the memory of its owner, which is kept alive; it is read and written in
+the order of both: what the owner has launched is waited for on the GPU, not by the host.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from .. import check as host_check
+from ..arguments import layout, type_name, wrong
+from .device import adopt, current_device, device_of
+
+HOST, CUDA, PINNED, MANAGED = 1, 2, 3, 13  # DLDeviceType of DLPack
+OUR_STREAM = 1  # as DLPack counts: the default stream, in which all kernels run
+
+
+def is_foreign(value: Any) -> bool:
+    """Return whether `value` says by one of the two protocols where it lies."""
+    return hasattr(type(value), "__dlpack__") or hasattr(value, "__cuda_array_interface__")
+
+
+def take(value: Any) -> Any:
+    """Return a device array of the memory of `value`; errors as of `asarray`."""
+    interface, owner = _by_dlpack(value) if hasattr(type(value), "__dlpack__") else _by_interface(value)
+    # The checks of all arrays are those of a NumPy array at the same address, which is never read.
+    stand_in = np.asarray(SimpleNamespace(__array_interface__=interface, owner=owner))
+    host_check.asarray(stand_in)
+    layout("asarray", "host_array", stand_in, written=False)
+    array = adopt(interface | {"strides": None}, owner)
+    array.__dict__["_stand_in"] = stand_in  # of `check`; what is read-only stays so
+    return array
+
+
+def _check_place(value: Any, kind: int, device: int) -> None:
+    if kind in (HOST, PINNED):
+        mend = "its .numpy(), or .cuda()" if type_name(value).startswith("torch.") else "numpy.asarray of it"
+        wrong(TypeError, "asarray", "host_array", f"an array on the GPU, or a numpy.ndarray ({mend})",
+              f"{type_name(value)} on the host")
+    if kind not in (CUDA, MANAGED):
+        wrong(TypeError, "asarray", "host_array", "memory of a CUDA device", f"DLPack's device type {kind}")
+    if device != current_device():
+        wrong(ValueError, "asarray", "host_array", f"memory of GPU {current_device()}, the one in use",
+              f"memory of GPU {device}")
+
+
+def _by_dlpack(value: Any) -> tuple[dict[str, Any], Any]:
+    """Return address, shape, strides in bytes and type of `value`, and what keeps its memory."""
+    from cuda.core.utils import StridedMemoryView
+
+    _check_place(value, *map(int, value.__dlpack_device__()))
+    try:
+        view = StridedMemoryView.from_dlpack(value, stream_ptr=OUR_STREAM)
+    except BufferError as error:  # of a tensor that requires a gradient, for one
+        wrong(ValueError, "asarray", "host_array", "an array that can be exported", str(error))
+    dtype = np.dtype(view.dtype)
+    strides = None if view.strides is None else tuple(dtype.itemsize * stride for stride in view.strides)
+    return _described(view.shape, strides, dtype.str, view.ptr, view.readonly), view
+
+
+def _by_interface(value: Any) -> tuple[dict[str, Any], Any]:
+    """Return the same by `__cuda_array_interface__`."""
+    found = value.__cuda_array_interface__
+    if found.get("mask") is not None:
+        wrong(ValueError, "asarray", "host_array", "an array without a mask", "one with a mask")
+    pointer, readonly = found["data"]
+    if pointer:
+        _check_place(value, CUDA, device_of(pointer))
+    described = _described(found["shape"], found.get("strides"), found["typestr"], pointer, readonly)
+    return described | {"stream": found.get("stream")}, value
+
+
+def _described(shape: Any, strides: Any, typestr: str, pointer: int, readonly: bool) -> dict[str, Any]:
+    return {"shape": tuple(shape), "strides": strides, "typestr": typestr, "data": (pointer, readonly), "version": 3}

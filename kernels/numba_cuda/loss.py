@@ -1,0 +1,91 @@
+"""Softmax cross entropy, loss and gradient in one launch.
+
+A row of logits is gone over three times: for its maximum, for the sum of exponentials, for the gradient. Only the first
+comes from memory, the others from the cache. So z is read once and dz written once.
+"""
+
+from __future__ import annotations
+
+from math import exp, inf, log, nan
+from typing import Any
+
+from ..contract import Array
+from . import check
+from .columns import block_of, row_max, row_sum
+from .device import BLOCK, blocks_for, cuda, index, kernel, launch
+
+LEAST = 8  # threads for a row: eight float32 are the 32 bytes that memory hands out at least
+EACH = 4  # logits of a thread, while a block has threads enough
+
+
+def softmax_cross_entropy(
+    z: Array, labels: Array, weights: Array, smoothing: float, loss: Array, dz: Array | None
+) -> None:
+    """loss_b = -w_b sum_c q_bc log softmax(z_b)_c, dz_bc = w_b (softmax(z_b)_c - q_bc), q = (1 - s) one_hot + s / C.
+
+    A row of weight 0 gives exactly 0 whatever its logits hold. A label that is no class gives NaN: the GPU cannot
+    raise, and to look at the labels here would mean to wait for it.
+
+    Parameters
+    ----------
+    z, labels, weights : [B, C], [B] of int64 or int32, [B]
+    smoothing : float, s, 0 <= s <= 1
+    loss, dz : [B] written, [B, C] written or None
+    """
+    check.softmax_cross_entropy(z, labels, weights, smoothing, loss, dz)
+    B, C = z.shape
+    real: Any = z.dtype.type
+    block = block_of(blocks_for(C, EACH), BLOCK, LEAST)
+    numbers = real(1 - smoothing), real(smoothing / C)
+    # Without a dz any array of its type does: the same compiled kernel then serves both cases.
+    launch(_rows, blocks_for(B, block[1]), block, z, labels, weights, numbers, loss, z if dz is None else dz,
+           dz is not None)  # fmt: skip
+
+
+@kernel
+def _rows(z, labels, weights, numbers, loss, dz, with_dz):
+    """z[B,C] labels[B] weights[B] -> loss[B] dz[B,C]
+
+    Each row of threads has an example b; of its logits thread x of the row has those at x, x + columns, ....
+    With s_c = z_c - max z, and because q sums to 1:  loss = w (log sum_c exp s_c - sum_c q_c s_c).
+    """
+    values = cuda.shared.array(BLOCK, z.dtype)
+    real = z.dtype.type
+    hit, miss = numbers  # 1 - smoothing and smoothing / C
+    B, C = z.shape
+    x, columns = cuda.threadIdx.x, cuda.blockDim.x
+    b = cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y
+    last = C if b < B else 0  # threads beyond the last example have no logits, but wait at the barriers with the others
+
+    top = real(-inf)
+    for c in range(x, last, columns):
+        if top < z[b, index(c)]:
+            top = z[b, index(c)]
+    top = row_max(top, values)
+    total, shifted = real(0), real(0)
+    for c in range(x, last, columns):
+        s = z[b, index(c)] - top  # at most 0, so that exp cannot overflow
+        total += exp(s)
+        shifted += miss * s
+    total = row_sum(total, values)
+    shifted = row_sum(shifted, values)
+
+    if b < B:
+        weight, label = weights[b], labels[b]
+        known = 0 <= label < C
+        if x == 0:
+            if not known:
+                loss[b] = real(nan)
+            elif weight == 0:
+                loss[b] = real(0)
+            else:
+                loss[b] = weight * (log(total) - hit * (z[b, label] - top) - shifted)
+        if with_dz:
+            for c in range(x, C, columns):
+                if not known:
+                    dz[b, index(c)] = real(nan)
+                elif weight == 0:
+                    dz[b, index(c)] = real(0)
+                else:
+                    q = miss + hit if c == label else miss
+                    dz[b, index(c)] = weight * (exp(z[b, index(c)] - top) / total - q)

@@ -1,0 +1,74 @@
+"""`refplay run PLAN.toml --backend numba-cuda` in a process of its own, as a user calls it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from refplay.cli import main
+from refplay.study.record import State
+from refplay.study.store import Store
+
+PLAN = """
+name = "tiny"
+goal = "Does it train where it is told to?"
+trials = 1
+steps = 3
+reruns = 0
+[nuisance]
+learning_rate = { log_uniform = [1e-2, 1e-1] }
+[fixed]
+data = "drawn.npz"
+optimizer = "adam"
+batch_size = 4
+depth = 1
+width = 2
+evaluate_every = 2
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    rng = np.random.default_rng(1)
+    np.savez(tmp_path / "drawn.npz", x_train=rng.standard_normal((24, 3)), y_train=np.arange(24) % 2)
+    (tmp_path / "plan.toml").write_text(PLAN)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_plan_trains_on_the_backend_that_is_named(folder: Path) -> None:
+    trials = {}
+    for backend in ("numba-cuda", "numpy"):
+        done = subprocess.run(
+            [sys.executable, "-m", "refplay", "run", "plan.toml", "--backend", backend, "--workers", "1", "--store",
+             f"{backend}.db"], capture_output=True, text=True, check=False)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        with Store(folder / f"{backend}.db") as store:
+            loaded = store.load_round("tiny")
+        assert loaded.plan.fixed["backend"] == backend
+        (trials[backend],) = loaded.studies[0].trials
+    ours, theirs = trials["numba-cuda"], trials["numpy"]
+    assert ours.state is theirs.state is State.COMPLETE
+    bound = 3 * 10 * 24 * np.finfo("f4").eps  # three steps of Adam; sums of at most 24 terms, through four layers
+    for name in ("train_loss", "gradient_norm", "valid_loss"):
+        np.testing.assert_allclose(ours.curves[name].values, theirs.curves[name].values, rtol=bound)
+
+
+def test_another_backend_does_not_resume_a_round(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "plan.toml", "--backend", "numpy", "--workers", "1"]) == 0
+    assert main(["run", "plan.toml", "--resume", "--workers", "1", "--backend", "numba-cuda"]) == 2
+    assert "another fixed" in capsys.readouterr().err
+
+
+def test_a_backend_is_refused_where_it_has_no_effect(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for text, words in ((f'objective = "mine:train"\n{PLAN}', "'mine:train' is not refplay's own"),
+                        (PLAN.replace("[fixed]", '[scientific]\nbackend = ["numpy", "numba"]\n[fixed]'), "'backend'")):
+        (folder / "plan.toml").write_text(text)
+        assert main(["run", "plan.toml", "--backend", "numba-cuda"]) == 2
+        assert words in capsys.readouterr().err
+    (folder / "plan.toml").write_text(PLAN)
+    assert main(["run", "plan.toml", "--backend", "cuda"]) == 2
+    assert "no kernel backend named 'cuda'" in capsys.readouterr().err
+    assert not (folder / "tiny.db").exists()
