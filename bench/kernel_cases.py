@@ -16,7 +16,6 @@ from refplay.kernels import load
 from refplay.procedures.machine import cores
 
 EPSILON = 1e-5
-Make = Callable[[str], tuple[Callable[[], Any], Callable[[], Any]]]  # layout -> call, result
 
 
 def kernel(contender: str, name: str, size: int) -> Work:

@@ -20,7 +20,7 @@ import numpy as np
 from ..contract import Array
 from .program import Call, Kernel, as_float, call, kernel
 from .simd import BYTES, LANES, Emitter, Real, Value, emit
-from .wide import double, doubles, each_vector, full_of, load_doubles, real, single
+from .wide import double, doubles, each_vector, load_doubles, real, single
 
 BLOCK = 16384  # values of a task
 ROWS = 4  # beside each other
@@ -208,7 +208,7 @@ def over_rows(
 @emit
 def _block_moments(e: Emitter, x: Value, rows: Value, C: Value, center: Value, pad: Value) -> None:
     """Write the means of the channels, and the sums of squares around them `pad` bytes further."""
-    squares, count = center + pad, full_of(e, real(e, rows))
+    squares, count = center + pad, e.fill(real(e, rows))
     clear(e, C, center, squares)
 
     def add(at: Value, inside: Value | None, starts: list[Value], _: list[Value]) -> None:
@@ -242,12 +242,12 @@ def _statistics(
     e: Emitter, moments: Value, pad: Value, blocks: Value, rows: Value, M: Value, C: Value, mean: Value, var: Value
 ) -> None:
     """Put the moments of the blocks of a ghost batch together."""
-    only_one, all_rows = e.all_if(blocks.equals(1)), full_of(e, real(e, M))
+    only_one, all_rows = e.all_if(blocks.equals(1)), e.fill(real(e, M))
 
     def body(at: Value, inside: Value | None) -> None:
         def rows_of(i: Value) -> Value:  # of block i: the last has what is left
             left = M - rows * i
-            return full_of(e, real(e, e.where(left < rows, left, rows)))
+            return e.fill(real(e, e.where(left < rows, left, rows)))
 
         def center_of(i: Value) -> Value:
             return load_doubles(e, moments + i * (pad * 2) + at * 2)
@@ -272,7 +272,7 @@ def _scale_rows(
     factor: Value, epsilon: Real, floor: Real,
 ) -> None:  # fmt: skip
     """y = max(floor, (x - mean) factor + beta) with factor = gamma / sigma, which is written too."""
-    epsilon, floor = full_of(e, epsilon), e.splat(floor)
+    epsilon, floor = e.fill(epsilon), e.splat(floor)
 
     def divide(at: Value, inside: Value | None) -> None:
         sigma = e.sqrt(double(e, e.load(var + at, inside)) + epsilon)
@@ -294,7 +294,7 @@ def _block_gradient_sums(
     epsilon: Real,
 ) -> None:  # fmt: skip
     """Write the sums of dy, and those of dy x_hat `pad` bytes further."""
-    epsilon = full_of(e, epsilon)
+    epsilon = e.fill(epsilon)
     clear(e, C, to, to + pad)
 
     def add(at: Value, inside: Value | None, starts: list[Value], _: list[Value]) -> None:
@@ -321,7 +321,7 @@ def _gradient_rows(
     totals: Value, pad: Value, M: Value, scratch: Value, epsilon: Real,
 ) -> None:  # fmt: skip
     """dx = factor (dy - shift - (x - mean) slope), from the sums over the ghost batch."""
-    epsilon, per_row = full_of(e, epsilon), full_of(e, 1.0 / real(e, M))
+    epsilon, per_row = e.fill(epsilon), e.fill(1.0 / real(e, M))
     factors, shifts, slopes = scratch, scratch + pad, scratch + pad * 2
 
     def prepare(at: Value, inside: Value | None) -> None:

@@ -16,7 +16,7 @@ from ..philox import M0, M1, MASK, ROUNDS, W0, W1, threshold
 from . import simd
 from .program import Call, as_float, blocks, call, kernel, launch
 from .simd import BYTES, Emitter, Real, Value, emit
-from .wide import I32, I64, full_of
+from .wide import I32, I64
 
 CHUNK = 4 * simd.LANES  # values for which the vectors make words at a time
 BLOCK = 8192  # values of a task
@@ -71,12 +71,12 @@ def _drop_chunks(
     least: Value, factor: Real,
 ) -> None:  # fmt: skip
     lane = Value(e, ir.Constant(I64, list(range(simd.LANES))))
-    fixed = [full_of(e, word) for word in (step, layer)]
-    keys = [(full_of(e, key0 + r * W0), full_of(e, key1 + r * W1)) for r in range(ROUNDS)]
+    fixed = [e.fill(word) for word in (step, layer)]
+    keys = [(e.fill(key0 + r * W0), e.fill(key1 + r * W1)) for r in range(ROUNDS)]
     factor, last_dropped, any_dropped = e.splat(factor), e.splat(least - 1), e.all_if(least > 0)
 
     def drop(chunk: Value, masks: list[Value | None]) -> None:
-        block = full_of(e, first + chunk * simd.LANES) + lane
+        block = e.fill(first + chunk * simd.LANES) + lane
         words = _philox_vectors(e, [block, _shift(e, block), *fixed], keys)
         for j, (word, inside) in enumerate(zip(_in_turn(e, words), masks, strict=True)):
             at = chunk * (4 * BYTES) + j * BYTES

@@ -19,7 +19,6 @@ from .wide import (
     doubles,
     each_vector,
     fold,
-    full_of,
     load_doubles,
     real,
     rounded,
@@ -91,7 +90,7 @@ def _normalize_row(
 
     count = real(e, C)
     center = sum_lanes(e, fold(e, C, [doubles(e, 0)], add)[0]) / count
-    middle = full_of(e, center)
+    middle = e.fill(center)
     square = rounded(e, sum_lanes(e, fold(e, C, [doubles(e, 0)], add_square)[0]) / count)
     e.store(rounded(e, center), mean)
     e.store(square, var)

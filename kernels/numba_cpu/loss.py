@@ -15,7 +15,7 @@ from ..contract import Array
 from . import functions
 from .program import Call, as_float, blocks, call, doubles_at, floats_at, ints_at, kernel, launch
 from .simd import LANES, Emitter, Real, Value, emit
-from .wide import F64, double, doubles, each_vector, fold, full_of, load_doubles, max_lanes, single, sum_lanes
+from .wide import F64, double, doubles, each_vector, fold, load_doubles, max_lanes, single, sum_lanes
 
 BLOCK = 8192  # logits of a task, or 16 for each of its rows if that is more
 
@@ -88,7 +88,7 @@ def _exponentials(e: Emitter, z: Value, C: Value, to: Value, sums: Value) -> Non
     (largest,) = fold(e, C, [least], larger)
     top = max_lanes(e, largest)
     top = Value(e, e.b.fpext(top.v, F64.element))
-    wide_top = full_of(e, top)
+    wide_top = e.fill(top)
 
     def add(at: Value, inside: Value | None, total: Value, off: Value) -> list[Value]:
         shifted = double(e, e.load(z + at, inside)) - wide_top
@@ -106,7 +106,7 @@ def _exponentials(e: Emitter, z: Value, C: Value, to: Value, sums: Value) -> Non
 @emit
 def _gradient(e: Emitter, powers: Value, C: Value, dz: Value, total: Real, miss: Real, weight: Real) -> None:
     """dz_c = weight (powers_c / total - miss), right but for the label, to which `hit` comes."""
-    per_total, miss, weight = (full_of(e, scalar) for scalar in (1.0 / total, miss, weight))
+    per_total, miss, weight = (e.fill(scalar) for scalar in (1.0 / total, miss, weight))
 
     def body(at: Value, inside: Value | None) -> None:
         p = load_doubles(e, powers + at * 2) * per_total

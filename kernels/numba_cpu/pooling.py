@@ -14,7 +14,7 @@ from .convolve import copy_lines
 from .layout import clear
 from .program import Call, Kernel, blocks, call, kernel
 from .simd import BYTES, LANES, Emitter, Real, Value, emit
-from .wide import double, each_vector, full_of, single
+from .wide import double, each_vector, single
 
 TASK = 2**16  # values of x of a task, some 10 microseconds
 UNROLLED = 4
@@ -175,7 +175,7 @@ def _mean(e: Emitter, vectors: int, x: Value, pixel: Value, pixels: Value, C: Va
         return [one + double(e, e.load(x + pixel * i + j * BYTES, inside[j])) for j, one in enumerate(sums)]
 
     for j, one in enumerate(e.loop(pixels, [double(e, e.vector(0))] * vectors, add_pixel)):
-        e.store(single(e, one / full_of(e, count)), y + j * BYTES, inside[j])
+        e.store(single(e, one / e.fill(count)), y + j * BYTES, inside[j])
 
 
 def _inside(e: Emitter, vectors: int, C: Value) -> list[Value]:

@@ -82,10 +82,10 @@ class Program:
 
 
 def launch(*calls: Call) -> None:
-    """Run instructions once; like a `Program`, but in 2 microseconds a call instead of 20."""
+    """Run instructions once, in half the time of a `Program` made for one run: what it writes to is there already."""
     if len(calls) > getattr(_own, "most", 0):
-        _own.code = np.zeros((len(calls), threads.WORDS), np.int64)
-        _own.most, _own.address = len(calls), _own.code.ctypes.data
+        code = np.zeros((len(calls), threads.WORDS), np.int64)
+        _own.code, _own.address, _own.most = code, code.ctypes.data, len(calls)
     for i, (run, tasks, arguments, _) in enumerate(calls):
         _check(run, tasks, arguments)
         pack = packer((int, int, *map(type, arguments)))

@@ -119,12 +119,12 @@ class Recording:
         return recorded, beside + self._program.scratch * threads()
 
     def point(self, name: str, array: Array) -> None:
-        """Let the program read `array` where it read the input `name`.
+        """Let the program read `array` where it read the input `name`; `run` looks whether labels are classes.
 
         Raises
         ------
         TypeError, ValueError
-            Another dtype or shape than the input was recorded with, or not contiguous; labels outside of the classes.
+            Another dtype or shape than the input was recorded with, or not contiguous.
         """
         if array is self._inputs.get(name):
             return

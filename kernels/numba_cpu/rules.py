@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .simd import FUSED, Emitter, Value
-from .wide import double, finite_or_zero, full_of, halves, single
+from .wide import double, finite_or_zero, halves, single
 
 Update = Callable[..., tuple[Value, ...]]
 
@@ -100,7 +100,7 @@ RULES = (sgd, momentum, nesterov, rmsprop, adam, nadam)
 def average(e: Emitter, beta: Value) -> Callable[[Value, Value], Value]:
     """Return (m, g) -> beta m + (1 - beta) g."""
     if not FUSED:
-        b, c = full_of(e, beta), full_of(e, 1.0 - beta)
+        b, c = e.fill(beta), e.fill(1.0 - beta)
         return lambda m, g: single(e, b * double(e, m) + c * double(e, g))
     (b, b_low), (c, c_low) = halves(e, beta), halves(e, 1.0 - beta)
     return lambda m, g: e.fma(b, m, e.fma(c, g, finite_or_zero(e, e.fma(b_low, m, c_low * g))))
@@ -109,7 +109,7 @@ def average(e: Emitter, beta: Value) -> Callable[[Value, Value], Value]:
 def average_of_squares(e: Emitter, beta: Value) -> Callable[[Value, Value], Value]:
     """Return (v, g) -> beta v + (1 - beta) g^2; g^2 alone, which may be too large for a float32, is not computed."""
     if not FUSED:
-        b, c = full_of(e, beta), full_of(e, 1.0 - beta)
+        b, c = e.fill(beta), e.fill(1.0 - beta)
         return lambda v, g: single(e, b * double(e, v) + c * (double(e, g) * double(e, g)))
     (b, b_low), (c, c_low) = halves(e, beta), halves(e, 1.0 - beta)
     return lambda v, g: e.fma(c * g, g, e.fma(b, v, finite_or_zero(e, e.fma(c_low * g, g, b_low * v))))
@@ -118,7 +118,7 @@ def average_of_squares(e: Emitter, beta: Value) -> Callable[[Value, Value], Valu
 def decay(e: Emitter, gamma: Value) -> Callable[[Value, Value, Value], Value]:
     """Return (m, a, g) -> gamma m + a g."""
     if not FUSED:
-        wide = full_of(e, gamma)
+        wide = e.fill(gamma)
         return lambda m, a, g: single(e, wide * double(e, m) + double(e, a) * double(e, g))
     high, low = halves(e, gamma)
     return lambda m, a, g: e.fma(high, m, e.fma(a, g, finite_or_zero(e, low * m)))

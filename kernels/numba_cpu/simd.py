@@ -35,7 +35,7 @@ from numba.extending import intrinsic as numba_intrinsic
 
 _F32, _F64 = ir.FloatType(), ir.DoubleType()
 _I64, _I32, _I8, _I1 = (ir.IntType(bits) for bits in (64, 32, 8, 1))
-_, CPU_NAME, _FEATURES = cpu_target.target_context.codegen().magic_tuple()  # as NUMBA_CPU_NAME and _FEATURES say
+_, CPU_NAME, _FEATURES = cpu_target.target_context.codegen().magic_tuple()  # or NUMBA_CPU_NAME and NUMBA_CPU_FEATURES
 _HAS = set(_FEATURES.split(","))
 
 LANES = 16 if "+avx512f" in _HAS else 8 if "+avx" in _HAS else 4
@@ -154,22 +154,13 @@ class Emitter:
     def load_int(self, address: Value) -> Value:
         return self._load(address, _I64)
 
-    def load_bytes(self, address: Value) -> Value:
-        """Return a vector of int32 of the unsigned bytes at `address`."""
-        loaded = self._load(address, ir.VectorType(_I8, LANES))
-        return Value(self, self.b.zext(loaded.v, ir.VectorType(_I32, LANES)))
-
-    def store_bytes(self, value: Value, address: Value) -> None:
-        """Store the low bytes of a vector of int32."""
-        self.store(Value(self, self.b.trunc(value.v, ir.VectorType(_I8, LANES))), address)
-
     def broadcast(self, address: Value) -> Value:
         """Return a vector full of the float32 at `address`; AVX-512 folds it into the instruction that uses it."""
         return self.splat(self.load_float(address))
 
-    def prefetch(self, address: Value, write: bool = False) -> None:
-        pointer = self.b.inttoptr(address.v, _I8.as_pointer())
-        self._call("llvm.prefetch.p0", ir.VoidType(), pointer, _I32(int(write)), _I32(3), _I32(1))
+    def prefetch(self, address: Value) -> None:
+        """Have the line at `address` brought into the cache, to be read."""
+        self._call("llvm.prefetch.p0", ir.VoidType(), self._pointer(address, _I8), _I32(0), _I32(3), _I32(1))
 
     def _pointer(self, address: Value, kind: Any) -> Any:
         return self.b.inttoptr(address.v, kind.as_pointer())
@@ -198,9 +189,12 @@ class Emitter:
         """Return a vector full of a float32 or int32 scalar; a float64 is rounded to float32, an int64 cut to int32."""
         v = scalar.v
         v = self.b.fptrunc(v, _F32) if v.type == _F64 else self.b.trunc(v, _I32) if v.type == _I64 else v
-        kind = ir.VectorType(v.type, LANES)
-        undefined = ir.Constant(kind, ir.Undefined)
-        one = self.b.insert_element(undefined, v, _I32(0))
+        return self.fill(Value(self, v))
+
+    def fill(self, scalar: Value) -> Value:
+        """Return a vector full of a scalar of any type, as it is."""
+        undefined = ir.Constant(ir.VectorType(scalar.v.type, LANES), ir.Undefined)
+        one = self.b.insert_element(undefined, scalar.v, _I32(0))
         return Value(self, self.b.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES)))
 
     def fma(self, a: Value, b: Value, c: Value) -> Value:
@@ -231,10 +225,7 @@ class Emitter:
 
     def all_if(self, condition: Value) -> Value:
         """Return the mask of all lanes or of none."""
-        kind = ir.VectorType(condition.v.type, LANES)
-        undefined = ir.Constant(kind, ir.Undefined)
-        one = self.b.insert_element(undefined, condition.v, _I32(0))
-        return Value(self, self.b.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(_I32, LANES), [0] * LANES)))
+        return self.fill(condition)
 
     def sum(self, vectors: Sequence[Value]) -> Value:
         """Return the vector whose lane i is the sum of the lanes of vectors[i], for `lanes` vectors."""

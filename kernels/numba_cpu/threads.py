@@ -88,29 +88,34 @@ def run(code: int, count: int, scratch: int = 0) -> None:
         _run_alone(code, count, scratch)
         return
     try:
-        if _pool.scratch.size < scratch * threads():
+        others = threads() - 1
+        if _pool.shared[_SCRATCH_SIZE] < scratch:
             _take_scratch(scratch)
-        if _pool.count > 1:
-            if len(_pool.followers) < _pool.count - 1:
+        if others:
+            if len(_pool.followers) < others:
                 _start()
-            for _ in range(_pool.count - 1 - _announce(_pool.address)):
+            for _ in range(others - _announce(_pool.address)):
                 _pool.wake.release()
         _lead(code, count, _pool.address, _pool.count)
+    except BaseException:  # Ctrl+C, before the program was begun: the followers are awake and wait for it
+        _pool.shared[_RUNNING] = 0
+        raise
     finally:
         _pool.lock.release()
 
 
 def _run_alone(code: int, count: int, scratch: int) -> None:
-    shared = getattr(_alone, "shared", None)
+    shared, _ = getattr(_alone, "kept", (None, None))
     if shared is None or shared[_SCRATCH_SIZE] < scratch:
-        _alone.scratch, shared = np.empty(scratch + 64, np.uint8), np.zeros(_TICKETS + 8, np.int64)
-        shared[_SCRATCH], shared[_SCRATCH_SIZE] = -(-_alone.scratch.ctypes.data // 64) * 64, scratch
-        _alone.shared = shared
+        memory, shared = np.empty(scratch + 64, np.uint8), np.zeros(_TICKETS + 8, np.int64)
+        shared[_SCRATCH], shared[_SCRATCH_SIZE] = -(-memory.ctypes.data // 64) * 64, scratch
+        _alone.kept = shared, memory  # both or, should an interrupt come, none
     _lead(code, count, shared.ctypes.data, 1)
 
 
 def _take_scratch(scratch: int) -> None:
     each = -(-scratch // 4096) * 4096 + 192  # not a multiple of a page: equal offsets would share cache sets
+    _pool.shared[_SCRATCH_SIZE] = 0  # should an interrupt come before the new address: what is no more has no room
     _pool.scratch = np.zeros(each * _pool.count + 64, np.uint8)
     _pool.shared[_SCRATCH] = -(-_pool.scratch.ctypes.data // 64) * 64
     _pool.shared[_SCRATCH_SIZE] = each
@@ -151,7 +156,7 @@ def _stop() -> None:
         thread.join()
     _pool.followers = []
     _pool.wake = threading.Semaphore(0)
-    _pool.scratch = np.zeros(0, np.uint8)
+    _pool.shared[_SCRATCH_SIZE], _pool.scratch = 0, np.zeros(0, np.uint8)
 
 
 def _usable_cpus() -> set[int]:
@@ -205,7 +210,7 @@ def _lead(code: int, count: int, shared: int, threads: int) -> None:
             first, end = who * tasks // threads, (who + 1) * tasks // threads
             write(shared + 8 * (_TICKETS + 8 * who), (number << 32) | (end << 16) | first)
         write(shared + 8 * _OPEN, number)
-        _take_tasks(shared, 0, threads, scratch)
+        _take_tasks(shared, 0, threads)
         since = ticks()
         while read(shared + 8 * _DONE) < tasks:
             relax()
@@ -222,8 +227,7 @@ def _follow(shared: int, number: int, threads: int) -> None:
         opened = read(shared + 8 * _OPEN)
         if opened != seen:
             seen = opened
-            scratch = read(shared + 8 * _SCRATCH) + number * read(shared + 8 * _SCRATCH_SIZE)
-            _take_tasks(shared, number, threads, scratch)
+            _take_tasks(shared, number, threads)
             since = ticks()
         elif ticks() - since < patience:
             relax()
@@ -238,7 +242,7 @@ def _follow(shared: int, number: int, threads: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def _take_tasks(shared: int, me: int, threads: int, scratch: int) -> None:
+def _take_tasks(shared: int, me: int, threads: int) -> None:
     """Take and run the tasks of my share, then what is left of the others'."""
     for k in range(threads):
         mine = shared + 8 * (_TICKETS + 8 * ((me + k) % threads))
@@ -247,7 +251,8 @@ def _take_tasks(shared: int, me: int, threads: int, scratch: int) -> None:
             task, end = ticket & 0xFFFF, (ticket >> 16) & 0xFFFF
             if task >= end:
                 break
-            if claim(mine, ticket):
+            if claim(mine, ticket):  # only now: who was put aside may hold a task of a later program than it came for
                 at = read(shared + 8 * _INSTRUCTION)
+                scratch = read(shared + 8 * _SCRATCH) + me * read(shared + 8 * _SCRATCH_SIZE)
                 call_function(read(at), at + 16, task, scratch)
                 add(shared + 8 * _DONE, 1)

@@ -69,14 +69,6 @@ def doubles(e: Emitter, number: float) -> Value:
     return Value(e, ir.Constant(F64, [float(number)] * LANES))
 
 
-def full_of(e: Emitter, scalar: Value) -> Value:
-    """Return a vector full of a scalar of any type, as it is."""
-    kind = ir.VectorType(scalar.v.type, LANES)
-    nothing = ir.Constant(kind, ir.Undefined)
-    one = e.b.insert_element(nothing, scalar.v, ir.IntType(32)(0))
-    return Value(e, e.b.shuffle_vector(one, nothing, ir.Constant(I32, [0] * LANES)))
-
-
 def real(e: Emitter, whole: Value) -> Value:
     """Return an int64 as float64."""
     return Value(e, e.b.sitofp(whole.v, F64.element))

@@ -22,7 +22,7 @@ def progress_bars(metric: str, console: Console) -> Iterator[ProgressCallback]:
     """
     tasks: dict[str, object] = {}
     with Progress(*_columns(console.width), console=console) as bars:
-        waiting = bars.add_task("preparing", total=None, best="")
+        waiting = bars.add_task("preparing, compiling what is new", total=None, best="")
 
         def update(study: str, done: int, total: int, best: float | None) -> None:
             if not tasks:

@@ -42,7 +42,7 @@ def throughput(arguments: argparse.Namespace) -> int:
     seconds = _seconds(arguments.seconds)
     with Console(stderr=True).status("preparing") as status:
         found = measure(setup, sizes, memory=memory, peers=list(dict.fromkeys(arguments.peers)), seconds=seconds,
-                        progress=lambda what: status.update(f"measuring {what}"))
+                        progress=lambda what: status.update(f"{what}: compiling what is new, measuring"))
     print_throughput(found, console)
     if before is not None:
         _say_what_became(before, found, arguments.json, console)

@@ -18,7 +18,6 @@ The frameworks are imported inside functions: an import of refplay imports none 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from importlib.util import find_spec
 from typing import Any
 
@@ -46,11 +45,6 @@ def check_peer(name: str) -> None:
     for package in PEERS[name]:
         if find_spec(package) is None:
             raise missing_extra(package, "peers")
-
-
-def peer_versions(name: str) -> dict[str, str]:
-    """Return the versions of the packages that a peer needs."""
-    return {package: metadata.version(package) for package in PEERS[name]}
 
 
 def sees_gpu(name: str) -> bool:

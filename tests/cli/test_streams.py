@@ -1,8 +1,10 @@
 """What the command line prints, and to whom: a reader that leaves early costs nothing but words."""
 
 import io
+import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -84,3 +86,21 @@ def test_one_line_says_that_everything_is_stored(folder: Path) -> None:
     again = run()
     assert "everything is stored already" in again
     assert "preparing" not in again
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals of this kind")
+@pytest.mark.parametrize("command", ["throughput --model mlp --batch-sizes 1", "quickstart --out q"])
+def test_a_terminal_is_told_that_a_first_run_compiles(tmp_path: Path, command: str) -> None:
+    leader, terminal = os.openpty()
+    with subprocess.Popen([sys.executable, "-m", "refplay", *command.split()], cwd=tmp_path, stdin=terminal,
+                          stdout=terminal, stderr=terminal,
+                          env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}) as process:
+        os.close(terminal)
+        written = b""
+        with suppress(OSError):  # the end of a pseudo-terminal
+            while b"compiling what is new" not in written and (more := os.read(leader, 1024)):
+                written += more
+        process.kill()
+    os.close(leader)
+    assert b"compiling what is new" in written
+    assert b"Traceback" not in written

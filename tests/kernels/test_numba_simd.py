@@ -113,13 +113,3 @@ def test_loops_carry_values_and_run_as_often_as_asked(count):
     out = np.zeros(LANES, np.float32)
     run(powers, count, out)
     np.testing.assert_array_equal(out, 3 * 2.0**count)
-
-
-def test_bytes_hold_small_integers():
-    @emit
-    def count_up(e, codes, out):
-        e.store_bytes(e.load_bytes(codes) + 1, out)
-
-    codes, out = np.arange(200, 200 + LANES, dtype=np.uint8), np.zeros(LANES, np.uint8)
-    run(count_up, codes, out)
-    np.testing.assert_array_equal(out, codes + 1)

@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
 
 from refplay.kernels.numba_cpu import threads
+from refplay.kernels.numba_cpu.atomic import add, nap, read
 from refplay.kernels.numba_cpu.program import Program, call, ints_at, kernel
 
 
@@ -39,6 +41,26 @@ def test_every_task_of_every_instruction_runs_once(count):
         program.run()
     for i, c in enumerate(counts):
         np.testing.assert_array_equal(c, 200 * (i + 1))
+
+
+@kernel
+def look_at_scratch(a, task, scratch):
+    """places[task] = the address of the scratch, as soon as each of the tasks is in the hands of another thread."""
+    places, begun, tasks = ints_at(a[0]), a[1], a[2]
+    add(begun, 1)
+    while read(begun) < tasks:
+        nap()
+    places[task] = scratch
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_no_scratch_reaches_into_another_thread_s_or_past_the_end(count):
+    threads.set_threads(count)
+    places = np.zeros(count, np.int64)
+    for size in (4096, 4096 + 192, 4096 + 192 + 8, 4096 + 192 + 64):  # what is taken is a page and 192 bytes more
+        Program([call(look_at_scratch, count, places, np.zeros(1, np.int64), count, scratch=size)]).run()
+        memory = threads._pool.scratch
+        assert min(np.diff([*sorted(places), memory.ctypes.data + memory.size])) >= size
 
 
 def test_several_threads_of_python_may_run_programs_at_the_same_time():
@@ -88,6 +110,44 @@ def test_the_environment_sets_the_number_of_threads():
     assert "REFPLAY_THREADS is 'two'; it must be a whole number of at least 1" in wrong.stderr
 
 
+TRAIN = """
+import os, threading
+import numpy as np
+cpus = os.sched_getaffinity(0)
+os.sched_setaffinity(0, sorted(cpus)[:{cpus}])
+from refplay.kernels import load
+from refplay.nn import Network, convnet
+from refplay.train import make_step
+k = load("numba")
+rng = np.random.default_rng(0)
+x, w = (rng.integers(-9, 9, shape).astype(np.float32) for shape in ((210, 300), (300, 450)))
+y = np.zeros((210, 450), np.float32)
+k.dense_forward(x, w, np.zeros(450, np.float32), y)
+assert np.array_equal(y, x @ w)
+network = Network(convnet((8, 8, 1), 10, width=8), k, seed=1)
+step = make_step(network, "adam", 64)
+for _ in range(3):
+    loss = step(rng.normal(size=(64, 8, 8, 1)).astype(np.float32), rng.integers(0, 10, 64), 0.01)
+workers = sum(thread.name.startswith("refplay-") for thread in threading.enumerate())
+print(k.threads.threads(), workers, loss, network.theta.tobytes().hex())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="a system that binds no process to a CPU")
+def test_one_core_has_one_thread_and_trains_to_the_same_bits():
+    def train(cpus, threads):
+        code = TRAIN.format(cpus=cpus)
+        done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "REFPLAY_THREADS": threads},
+                              capture_output=True, text=True, check=True)
+        return done.stdout.split()
+
+    one = train(1, "")
+    assert one[:2] == ["1", "0"]
+    for two in train(1, "2"), train(2, "2"):  # two threads on one core; on two, where there are two
+        assert two[:2] == ["2", "1"]
+        assert two[2:] == one[2:]
+
+
 def test_a_bad_number_of_threads_is_one_line_of_the_command():
     command = [sys.executable, "-m", "refplay"]
     environment = {**os.environ, "REFPLAY_THREADS": "0"}
@@ -112,9 +172,32 @@ def test_followers_sleep_when_there_is_nothing_to_do():
     counts = np.zeros(8, np.int64)
     program = Program([call(count_up, 8, counts, 1, 50, scratch=64)])
     program.run()
-    import time
-
     time.sleep(0.05)
     before = time.process_time()
     time.sleep(0.3)
     assert time.process_time() - before < 0.1  # of all threads of this process; spinning would take 0.3
+
+
+def test_an_interrupt_before_the_program_begins_lets_the_followers_sleep_and_the_next_program_run(monkeypatch):
+    threads.set_threads(3)
+    counts = np.zeros(64, np.int64)
+    program = Program([call(count_up, 64, counts, 1, 50, scratch=64)])
+    program.run()
+
+    awake = threads._pool.shared[threads._AWAKE :][:1]
+
+    def interrupted(*_):
+        while awake < 2:
+            time.sleep(0.001)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threads, "_lead", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            program.run()
+    end = time.monotonic() + 10
+    while awake and time.monotonic() < end:
+        time.sleep(0.01)
+    assert awake == 0
+    program.run()
+    np.testing.assert_array_equal(counts, 2)
