@@ -15,7 +15,6 @@ from pathlib import Path
 from refplay import __version__
 from refplay.errors import InputError
 
-
 _BACKENDS = "`refplay backends` lists them"
 
 

@@ -42,8 +42,8 @@ def on_backend(plan: Plan, backend: str | None) -> Plan:
     if backend is None:
         return plan
     if reference_of(plan.objective) != reference_of("classifier"):
-        raise InputError(f"--backend {backend}: the objective {plan.objective!r} is not refplay's own; it chooses itself "
-                         "what it computes with, so leave --backend out")
+        raise InputError(f"--backend {backend}: the objective {plan.objective!r} is not refplay's own; it chooses "
+                         "itself what it computes with, so leave --backend out")
     return replace(plan, fixed={**plan.fixed, "backend": backend})
 
 

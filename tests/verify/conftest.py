@@ -27,11 +27,12 @@ COPIES = 5  # of the vector of families: longer than the registers, and an odd r
 
 
 class Trace(NamedTuple):
-    """A run of one rule: each step of each backend from one state. Arrays are [steps, P], by name (theta, m, v)."""
+    """Steps of one rule, each of each backend from one state. Arrays are [steps, P], by name (theta, m, v)."""
 
     dtype: str
     hyperparameters: dict[str, float]
     families: tuple[str, ...]  # P
+    t: list[int]  # which steps of the run: all of them, or some
     g: NDArray
     lr: list[float]
     before: dict[str, NDArray]
@@ -91,7 +92,8 @@ def run(name: str, dtype: str, steps: int, corner: tuple[tuple[str, float], ...]
             carried = rule.update(new, wide[t], carried, lr=lr, **hyperparameters, kernels=load(backend))
             after[backend].append(vectors(new, carried))
         theta, state = (start, 0 * start, new)[t % 3], carried
-    return Trace(dtype, hyperparameters, families, g, rates, narrow(before), {b: narrow(a) for b, a in after.items()})
+    taken = {backend: narrow(records) for backend, records in after.items()}
+    return Trace(dtype, hyperparameters, families, list(range(steps)), g, rates, narrow(before), taken)
 
 
 def narrow(records: list[dict[str, NDArray]]) -> dict[str, NDArray]:
@@ -108,9 +110,9 @@ def narrow(records: list[dict[str, NDArray]]) -> dict[str, NDArray]:
 def exact(equations: Equations, trace: Trace) -> dict[str, list]:
     """Return what the equations make of each state of the trace: [steps][P] mpf by name."""
     out: dict[str, list] = {"theta": []} | {name: [] for name in equations.state}
-    for t, lr in enumerate(trace.lr):
-        state = {name: trace.before[name][t] for name in equations.state}
-        theta, state = equations.step(trace.before["theta"][t], trace.g[t], state, t, lr=lr, **trace.hyperparameters)
+    for i, (t, lr) in enumerate(zip(trace.t, trace.lr, strict=True)):
+        state = {name: trace.before[name][i] for name in equations.state}
+        theta, state = equations.step(trace.before["theta"][i], trace.g[i], state, t, lr=lr, **trace.hyperparameters)
         for name, values in {"theta": theta, **state}.items():
             out[name].append(values)
     return out
@@ -138,7 +140,7 @@ def allowed(equations: Equations, trace: Trace, truth: dict[str, list] | None) -
     for theta 4 ulp of that of its update, and, unless it starts from zero, the half ulp of theta itself that the
     subtraction costs even if the update is exact.
     """
-    t, lr = np.arange(len(trace.lr))[:, None], np.array(trace.lr)[:, None]
+    t, lr = np.array(trace.t)[:, None], np.array(trace.lr)[:, None]
     state = {name: trace.before[name] for name in equations.state}
     size = magnitudes(equations, trace.before["theta"], trace.g, state, t, trace.dtype, lr=lr, **trace.hyperparameters)
     if trace.dtype == "float64":
