@@ -22,6 +22,11 @@ from .elementwise import PER_THREAD
 from .reduce import write_norm, write_sum
 
 
+def bring(host: np.ndarray, array: Any) -> None:
+    """host[n, ...] -> the first n of array."""
+    array[: len(host)].copy_to_device(host)
+
+
 def gather(examples: Any, labels: Any, indices: Any, step: int, x: Any, y: Any) -> None:
     """examples[N,F] labels[N] indices[S,B] -> x[B,F] y[B]: the batch of one of S steps, x[b] = examples[indices[s,b]].
 
@@ -49,6 +54,10 @@ def clip(g: Any, threshold: float, log: Any, i: int) -> None:
 def misses(z: Any, labels: Any, missed: Any) -> None:
     """z[B,C] labels[B] -> missed[B]: 1 where the first of the largest logits is not that of the label, else 0."""
     launch(_misses, blocks_for(z.shape[0]), BLOCK, z, labels, missed)
+
+
+def make_tape(rows: int) -> None:
+    """Return what captures a step to replay it as one graph: numba-cuda has no graphs, each kernel is launched."""
 
 
 def machine() -> dict[str, str]:

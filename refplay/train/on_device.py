@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from refplay.data import Split, batch_indices
@@ -26,10 +28,14 @@ class DeviceBatches:
         Of a device: one that `refplay.kernels.resident` knows.
     dtype : {"float32", "float64"}
         Of the examples.
+    ahead : int
+        Steps whose indices are brought to the device at a time, at most.
     """
 
-    def __init__(self, split: Split, batch_size: int, seed: int, kernels: Backend, dtype: str = "float32") -> None:
-        self._kernels, self._device = kernels, new_resident(kernels)
+    def __init__(
+        self, split: Split, batch_size: int, seed: int, kernels: Backend, dtype: str = "float32", ahead: int = AHEAD
+    ) -> None:
+        self._device: Any = new_resident(kernels)
         self._count, self._batch_size, self._seed = len(split.y), batch_size, seed
         rows = split.x.reshape(len(split.y), -1)
         self._examples = kernels.asarray(rows.astype(dtype, copy=False))
@@ -37,19 +43,24 @@ class DeviceBatches:
         self._x = kernels.empty((batch_size, rows.shape[1]), dtype)
         self._y = kernels.empty((batch_size,), "int64")
         self._batch = self._x.reshape(batch_size, *split.x.shape[1:]), self._y
+        self._indices, self._ahead = kernels.empty((ahead, batch_size), "int64"), ahead
         self._first = self._end = 0  # the steps whose indices are there
 
     def bring(self, first: int, end: int) -> None:
-        """Bring the indices of the steps from `first` to before `end` to the device."""
+        """Bring the indices of the steps from `first` to before `end` to the device, `ahead` of them at most."""
         chosen = [batch_indices(self._count, self._batch_size, self._seed, step) for step in range(first, end)]
-        self._indices = self._kernels.asarray(np.stack(chosen))
+        self._device.bring(np.stack(chosen), self._indices)
         self._first, self._end = first, end
 
     def __call__(self, step: int) -> tuple[Array, Array]:
         """Return examples [B, ...] and labels int64[B] of a step, on the device."""
         if not self._first <= step < self._end:
-            self.bring(step, step + AHEAD)
-        self._device.gather(self._examples, self._labels, self._indices, step - self._first, self._x, self._y)
+            self.bring(step, step + self._ahead)
+        return self.at(step - self._first)
+
+    def at(self, row: Any) -> tuple[Array, Array]:
+        """Return the batch of a step by its row among those at hand: an int, or for a captured step its counter."""
+        self._device.gather(self._examples, self._labels, self._indices, row, self._x, self._y)
         return self._batch
 
 

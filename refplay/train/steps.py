@@ -8,11 +8,13 @@ batches are gathered where they are used, losses and norms go into a log on the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from typing import Any
 
 import numpy as np
 
 from refplay.data import Dataset, make_gather
+from refplay.kernels import Array
 from refplay.kernels import resident as new_resident
 from refplay.nn import Network
 from refplay.optim import RULES, add_l2_gradient, clip_by_norm, decay_weights, update_average
@@ -36,14 +38,15 @@ def make_steps(network: Network, data: Dataset, training: Training, seed: int) -
 
     What does not change from step to step is prepared here. Arguments as of `fit`.
     """
-    update, device = _make_update(network, training), new_resident(network.kernels)
+    device = new_resident(network.kernels)
     if device is None:
-        return _on_host(network, data, training, seed, update)
-    return _on_device(network, data, training, seed, update, device)
+        return _on_host(network, data, training, seed)
+    return _on_device(network, data, training, seed, device)
 
 
-def _on_host(network: Network, data: Dataset, training: Training, seed: int, update: Update) -> Steps:
+def _on_host(network: Network, data: Dataset, training: Training, seed: int) -> Steps:
     k, g, decayed = network.kernels, network.gradient, network.decayed
+    update = _make_update(network, training, k)
     gather = make_gather(data.train, training.batch_size, derive(seed, "shuffle"), network.dtype)
     weights, options = _equal_weights(network, training), _options(training, seed)
 
@@ -66,30 +69,20 @@ def _on_host(network: Network, data: Dataset, training: Training, seed: int, upd
     return steps
 
 
-def _on_device(network: Network, data: Dataset, training: Training, seed: int, update: Update, device: Any) -> Steps:
-    k, g = network.kernels, network.gradient
-    batches = DeviceBatches(data.train, training.batch_size, derive(seed, "shuffle"), k, network.dtype)
-    weights, options = _equal_weights(network, training), _options(training, seed)
-    decayed, g_decayed = network.theta[: network.decayed], g[: network.decayed]
+def _on_device(network: Network, data: Dataset, training: Training, seed: int, device: Any) -> Steps:
+    k = network.kernels
     most = max(1, min(training.evaluate_every, training.total_steps, MOST_EXAMPLES // training.batch_size))
+    batches = DeviceBatches(data.train, training.batch_size, derive(seed, "shuffle"), k, network.dtype, ahead=most)
     log = k.zeros((2, most), "float64")
-    losses, norms = log[0], log[1]
-
-    def gradient(step: int, row: int) -> None:
-        """Log the loss of the batch and the norm of the gradient before clipping; write the clipped gradient."""
-        loss = network.backpropagate(k, *batches(step), weights, step=step, **options)
-        device.total(loss, losses, row)
-        if training.weight_decay and not training.decoupled:
-            add_l2_gradient(decayed, g_decayed, training.weight_decay, kernels=k)
-        device.clip(g, training.clip_threshold, norms, row)
+    gradient = _make_gradient(network, training, seed, batches, log[0], device)
+    take = _launched if device.make_tape(1) is None else _captured
+    take_steps = take(network, training, gradient, log[1], most, device)
 
     def steps(progress: Progress, until: int) -> Iterator[tuple[int, float, float]]:
         while progress.step < until:
             begun, count = progress.step, min(until - progress.step, most)
             batches.bring(begun, begun + count)
-            for row in range(count):
-                gradient(begun + row, row)
-                update(progress)
+            take_steps(progress, count)
             rows = k.to_host(log)[:, :count].T.tolist()  # here, and nowhere before, the host waits
             for step, (loss, norm) in enumerate(rows, begun):
                 _watch(progress, loss, norm, data.classes)
@@ -98,9 +91,73 @@ def _on_device(network: Network, data: Dataset, training: Training, seed: int, u
     return steps
 
 
-def _make_update(network: Network, training: Training) -> Update:
-    """Return the function that ends a step: weights, the rule's state and the average move by the gradient."""
-    k, rule, theta, g = network.kernels, RULES[training.rule], network.theta, network.gradient
+def _make_gradient(
+    network: Network, training: Training, seed: int, batches: DeviceBatches, losses: Array, device: Any
+) -> Callable[[Any, int, Any], None]:
+    """Return the function that logs the loss of a batch and writes its gradient, not yet clipped.
+
+    It takes the functions of a backend, the step, and its row among those at hand, an int or a counter on the device.
+    """
+    weights, options = _equal_weights(network, training), _options(training, seed)
+    decayed, g_decayed = network.theta[: network.decayed], network.gradient[: network.decayed]
+
+    def gradient(k: Any, step: int, row: Any) -> None:
+        loss = network.backpropagate(k, *batches.at(row), weights, step=step, **options)
+        device.total(loss, losses, row)
+        if training.weight_decay and not training.decoupled:
+            add_l2_gradient(decayed, g_decayed, training.weight_decay, kernels=network.kernels)
+
+    return gradient
+
+
+def _launched(
+    network: Network, training: Training, gradient: Callable[..., None], norms: Array, most: int, device: Any
+) -> Callable[[Progress, int], None]:
+    """Return the function that takes so many steps kernel by kernel."""
+    k, update = network.kernels, _make_update(network, training, network.kernels)
+
+    def take_steps(progress: Progress, count: int) -> None:
+        for row in range(count):
+            gradient(k, progress.step, row)
+            device.clip(network.gradient, training.clip_threshold, norms, row)
+            update(progress)
+
+    return take_steps
+
+
+def _captured(
+    network: Network, training: Training, gradient: Callable[..., None], norms: Array, most: int, device: Any
+) -> Callable[[Progress, int], None]:
+    """Return the function that takes so many steps as replays of one graph; see `refplay.kernels.cupy_cuda.tape`."""
+    tape = device.make_tape(most)
+    update = _make_update(network, training, tape)
+    graph: Any = None
+
+    def take_steps(progress: Progress, count: int) -> None:
+        nonlocal graph
+        first = copy(progress)
+        for row in range(count):
+            tape.note(row)
+            update(progress)
+        tape.bring(first.step)
+
+        def launches() -> None:
+            tape.capture()
+            gradient(tape, first.step, tape.row)
+            tape.clip(network.gradient, training.clip_threshold, norms)
+            update(copy(first))
+            tape.advance()
+
+        graph = graph or device.Graph(launches)
+        for _ in range(count):
+            graph.launch()
+
+    return take_steps
+
+
+def _make_update(network: Network, training: Training, k: Any) -> Update:
+    """Return the function that ends a step, by the functions `k`: weights, state and average move by the gradient."""
+    rule, theta, g = RULES[training.rule], network.theta, network.gradient
     hyperparameters = {**rule.hyperparameters, **training.hyperparameters}
     rates, decayed = training.learning_rates(), theta[: network.decayed]
 
