@@ -15,7 +15,7 @@ from refplay.kernels import resident as new_resident
 from refplay.nn import Model, Network
 from refplay.optim import RULES
 from refplay.procedures.machine import machine, versions
-from refplay.procedures.peers import PEERS
+from refplay.procedures.peers import PEERS, sees_gpu
 from refplay.train import DeviceBatches, make_step, step_memory
 
 # So small that a measurement of any length trains nowhere: a step's work then stays what it was (gradients of a network
@@ -128,9 +128,13 @@ def key_of(setup: Setup, peers: Sequence[str] = ()) -> dict[str, str]:
         "optimizer": f"{setup.optimizer}({chosen})" if chosen else setup.optimizer,
         "data": f"{setup.data.name}, {shape}, {setup.data.classes} classes",
         "backend": setup.backend,
-        **({} if setup.device is None else setup.device.machine()),
+        **({} if setup.device is None else setup.device.machine() | _where(peers)),
         **environment([package for peer in peers for package in PEERS[peer]]),
     }
+
+
+def _where(peers: Sequence[str]) -> dict[str, str]:
+    return {f"{peer} on": "GPU" if sees_gpu(peer) else "CPU" for peer in peers}
 
 
 def environment(packages: Sequence[str] = ()) -> dict[str, str]:

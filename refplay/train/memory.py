@@ -14,12 +14,16 @@ import numpy as np
 
 from refplay.kernels import load
 from refplay.kernels import recorder as new_recorder
-from refplay.nn import Conv2D, Dense, Dropout, Layer, Model, Network
+from refplay.kernels import resident as new_resident
+from refplay.nn import BatchNorm, Conv2D, Dense, Dropout, Layer, LayerNorm, Model, Network
 from refplay.nn.layer import Shape
+from refplay.nn.norm import ghost_groups
 from refplay.optim import RULES
+from refplay.train.on_device import AHEAD
 from refplay.train.step import record_step
 
 LABEL = 8  # bytes of an int64
+DOUBLE = 8
 
 
 class Memory(NamedTuple):
@@ -39,7 +43,7 @@ class Memory(NamedTuple):
 
 
 def step_memory(model: Model, rule: str, batch_size: int, *, backend: str = "numba", dtype: str = "float32") -> Memory:
-    """Return the peak memory of a training step.
+    """Return the peak memory of a training step: the host's, or on a device the device's.
 
     The data set, the interpreter and its libraries come on top; they do not depend on the batch size.
 
@@ -79,9 +83,14 @@ def step_memory(model: Model, rule: str, batch_size: int, *, backend: str = "num
         gradient=size * learned,
         state=size * learned * _state_vectors(rule),
         activations=activations,
-        batch=batch_size * (size * (prod(model.input_shape) + 1) + 2 * LABEL),
+        batch=batch_size * (size * (prod(model.input_shape) + 1) + LABEL * (1 + _index_rows(backend))),
         scratch=scratch,
     )
+
+
+def _index_rows(backend: str) -> int:
+    """Return of how many steps the indices are held."""
+    return 1 if new_resident(load(backend)) is None else AHEAD
 
 
 def _recorded(model: Model, rule: str, batch_size: int, backend: str, dtype: str) -> tuple[int, int] | None:
@@ -157,6 +166,34 @@ def _numba_scratch(model: Model, batch_size: int, size: int) -> int:
                        for _, layer, shape in model.places() if isinstance(layer, Conv2D)), default=0)
 
 
+def _numba_cuda_scratch(model: Model, batch_size: int, size: int) -> int:
+    """Return what partial results take at most: of sums that are cut into slices, and of the norms."""
+    products, sums, rows, statistics = 0, 0, 0, 0
+    for _, layer, shape in model.places():
+        output = layer.output_shape(shape)
+        pixels, channels = batch_size * prod(output[:-1]), output[-1]
+        if isinstance(layer, Dense | Conv2D):
+            inputs = prod(layer.parameters(shape)[0].shape[:-1])
+            sums = max(sums, SLICES * channels)
+            products = max(products, _partial(pixels, channels, inputs), _partial(inputs, channels, pixels))
+            if isinstance(layer, Dense):
+                products = max(products, _partial(pixels, inputs, channels))
+        elif isinstance(layer, LayerNorm):
+            rows, statistics = max(rows, pixels), max(statistics, SLICES * channels)
+        elif isinstance(layer, BatchNorm):
+            groups = ghost_groups(batch_size, layer.ghost_size)
+            statistics = max(statistics, (groups + 2 * SLICES) * channels)
+    return size * (max(products, statistics) + statistics + rows) + DOUBLE * sums
+
+
+SLICES = 264  # of a sum, at most; a slice of a product has 256 terms or more, and a tile of it 128 x 128 values
+
+
+def _partial(rows: int, columns: int, depth: int) -> int:
+    """Return how many partial results a product of Numba-CUDA has at most."""
+    return min(rows * columns * min(SLICES, depth // 256), SLICES * 128 * 128)
+
+
 def _framed(layer: Conv2D, shape: Shape) -> int:
     height, width, channels = shape
     return (height + 2 * layer.padding) * (width + 2 * layer.padding) * channels
@@ -164,4 +201,6 @@ def _framed(layer: Conv2D, shape: Shape) -> int:
 
 # What a backend needs beside the layers' buffers, by its name: (model, batch size, bytes of a value) -> bytes. One that
 # is not here is taken to work in place.
-SCRATCH: dict[str, Callable[[Model, int, int], int]] = {"numpy": _numpy_scratch, "numba": _numba_scratch}
+SCRATCH: dict[str, Callable[[Model, int, int], int]] = {
+    "numpy": _numpy_scratch, "numba": _numba_scratch, "numba-cuda": _numba_cuda_scratch,
+}  # fmt: skip

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from refplay.analysis.throughput import measured
+from refplay.analysis.throughput import doublings, measured
 from refplay.data import Dataset, Split
 from refplay.nn import mlp
 from refplay.procedures import setup as setups
@@ -29,6 +29,8 @@ def test_sizes_are_measured_and_belong_to_the_device(small: Setup) -> None:
     assert [timing.batch_size for timing in measured(found.ours)] == [8, 16]
     assert found.ended == "the training set of drawn has 20 examples"
     assert all(timing.steps % 2 == 0 and 0 < timing.waiting < timing.seconds for timing in found.ours)
+    (step,) = doublings(found.ours)
+    assert step.bottleneck in ("", "input pipeline", "overhead", "compute")
     assert found.accumulation is not None
     assert found.prefetch is None  # the batches are gathered where they are used
     assert found.key["backend"] == "numba-cuda"

@@ -1,0 +1,73 @@
+"""What `step_memory` states of a device is what a step allocates there."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+from refplay.data import Split
+from refplay.nn import Network, convnet, mlp
+from refplay.train import DeviceBatches, make_step, step_memory
+
+BATCH = 16
+MODELS = {
+    "layer norm, dropout": mlp((4, 4, 1), 3, depth=2, width=6, normalization="layer", dropout=0.2),
+    "batch norm": convnet((6, 6, 2), 3, depth=1, width=3, normalization="batch", ghost_size=8),
+}
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("rule", ["sgd", "adam"])
+def test_the_statement_is_what_a_step_holds(gpu, model, rule, monkeypatch):
+    from refplay.kernels.numba_cuda import device
+
+    held: dict[int, weakref.ref] = {}
+
+    def counted(allocate):
+        def call(*arguments, **options):
+            array = allocate(*arguments, **options)
+            held[id(array)] = weakref.ref(array)
+            return array
+
+        return call
+
+    stated = step_memory(model, rule, BATCH, backend="numba-cuda")
+    monkeypatch.setattr(device, "_scratch", {})
+    for name in ("device_array", "to_device"):
+        monkeypatch.setattr(device.cuda, name, counted(getattr(device.cuda, name)))
+    split = Split(np.ones((20, *model.input_shape), np.float32), np.zeros(20, np.int64))
+    step, gather = make_step(Network(model, gpu, seed=1), rule, BATCH), DeviceBatches(split, BATCH, 0, gpu)
+    float(step(*gather(0), 0.1))
+    gc.collect()
+    alive = [array for array in (reference() for reference in held.values()) if array is not None]
+    scratch = list(device._scratch.values())
+    kept = sum(array.nbytes for array in alive if not any(array is each for each in scratch))
+    data_set, log = split.x.nbytes + split.y.nbytes, 8
+    assert kept == stated.total - stated.scratch + data_set + log
+
+
+LARGE = {
+    "many slices": (mlp((784,), 10, depth=2, width=256, normalization="layer"), 65536),
+    "wide": (mlp((784,), 10, depth=2, width=2048), 64),
+    "images": (convnet((28, 28, 3), 10, width=16, normalization="batch", ghost_size=64), 1024),
+    "one group": (convnet((28, 28, 3), 10, width=16, normalization="batch", ghost_size=1024), 1024),
+}
+
+
+@pytest.mark.parametrize(("model", "batch"), LARGE.values(), ids=LARGE)
+def test_scratch_is_within_the_statement(gpu, model, batch, monkeypatch):
+    """What the launches of a step are given is known without running them, which the simulator could not."""
+    from refplay.kernels.numba_cuda import device
+
+    monkeypatch.setattr(device, "_scratch", {})
+    if device.SIMULATED:
+        from numba.cuda.simulator.kernel import FakeCUDAKernel
+
+        monkeypatch.setattr(FakeCUDAKernel, "__call__", lambda self, *arguments: None)
+    stated = step_memory(model, "sgd", batch, backend="numba-cuda").scratch
+    step = make_step(Network(model, gpu, seed=1), "sgd", batch)
+    step(gpu.empty((batch, *model.input_shape)), gpu.empty((batch,), "int64"), 0.1)
+    taken = sum(each.nbytes for each in device._scratch.values())
+    few = 4 * 4096 * 8  # of each of four kinds at least 4096 values
+    assert stated / 8 - few <= taken <= stated + few
