@@ -4,7 +4,8 @@ A backend is a package that offers exactly the functions of `refplay.kernels.con
 
 - `"numpy"`: the equations, a line of NumPy per line of mathematics; the oracle of all others;
 - `"numba"`: compiled for the CPU; the default of everything above;
-- `"numba-cuda"`: on an NVIDIA GPU, kernels to be read.
+- `"numba-cuda"`: on an NVIDIA GPU, kernels to be read;
+- `"cupy"`: on an NVIDIA GPU, CUDA C++ to be fast.
 
 >>> import numpy as np
 >>> kernels = load("numpy")
@@ -28,7 +29,8 @@ if TYPE_CHECKING:  # the type checker holds each backend against the contract
 
 __all__ = ["CONTRACT", "Array", "Backend", "available", "describe", "load", "recorder", "resident"]
 
-_PACKAGES = {"numpy": "numpy_ref", "numba": "numba_cpu", "numba-cuda": "numba_cuda"}
+_PACKAGES = {"numpy": "numpy_ref", "numba": "numba_cpu", "numba-cuda": "numba_cuda", "cupy": "cupy_cuda"}
+_ON_GPU = {"numba_cuda", "cupy_cuda"}
 
 
 def load(name: str) -> Backend:
@@ -36,7 +38,7 @@ def load(name: str) -> Backend:
 
     Parameters
     ----------
-    name : {"numpy", "numba", "numba-cuda"}
+    name : {"numpy", "numba", "numba-cuda", "cupy"}
 
     Raises
     ------
@@ -47,7 +49,8 @@ def load(name: str) -> Backend:
     """
     if name not in _PACKAGES:
         raise ValueError(f"no kernel backend named {name!r}; there are: {', '.join(_PACKAGES)}")
-    if name == "numba-cuda" and not gpu.simulated() and (reason := gpu.missing(gpu.find())):
+    simulated = name == "numba-cuda" and gpu.simulated()
+    if _PACKAGES[name] in _ON_GPU and not simulated and (reason := gpu.missing(gpu.find(name))):
         raise ImportError(reason)
     backend = import_module(f".{_PACKAGES[name]}", __name__)
     blas.one_thread()
@@ -69,11 +72,10 @@ def recorder(backend: Backend, dtype: str) -> Any:
 def resident(backend: Backend) -> Any:
     """Return what `backend` has for trainings that stay in the memory of a device; None where it works in the host's.
 
-    A module with the functions gather, total, clip and misses; see `refplay.kernels.numba_cuda.resident`.
+    A module with functions such as gather, total and clip; see `refplay.kernels.numba_cuda.resident`.
     """
-    if getattr(backend, "__name__", "") != f"{__name__}.numba_cuda":
-        return None
-    return import_module(".numba_cuda.resident", __name__)
+    package = getattr(backend, "__name__", "").removeprefix(f"{__name__}.")
+    return import_module(f".{package}.resident", __name__) if package in _ON_GPU else None
 
 
 def describe(name: str) -> str:
@@ -84,10 +86,10 @@ def describe(name: str) -> str:
     """
     if name == "numpy":
         return "NumPy, 1 thread"
-    if name == "numba-cuda":
-        if gpu.simulated():
-            return "simulated on the CPU, for tests: NUMBA_ENABLE_CUDASIM is set"
-        return gpu.described(gpu.find())
+    if name == "numba-cuda" and gpu.simulated():
+        return "simulated on the CPU, for tests: NUMBA_ENABLE_CUDASIM is set"
+    if _PACKAGES[name] in _ON_GPU:
+        return gpu.described(gpu.find(name))
     from .numba_cpu import simd, threads
 
     return f"{threads.threads()} threads, vectors of {simd.LANES} float32 ({simd.CPU_NAME})"

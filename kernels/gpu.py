@@ -23,19 +23,21 @@ LIBRARIES = {
     "nvvm": ("nvidia-cuda-nvcc-cu12", "nvidia-nvvm"),
     "nvJitLink": ("nvidia-nvjitlink-cu12", "nvidia-nvjitlink"),
 }
+NEEDS = {"numba-cuda": ("cudart", "nvrtc", "nvvm", "nvJitLink"), "cupy": ("cudart", "nvrtc")}
 
 
 class Found(NamedTuple):
     """What a machine has. The defaults are what is not there."""
 
     platform: str
-    package: bool = False  # numba-cuda
+    package: bool = False  # the one that the backend launches kernels with
     toolkit: int = 0  # the CUDA that its packages are for: 12 or 13
     driver: int = 0  # the CUDA that the driver is for: 12040 is 12.4
     error: str = ""  # of the driver, where it finds no device
     device: str = ""
     capability: tuple[int, int] = (0, 0)
     libraries: frozenset[str] = frozenset()
+    name: str = "numba-cuda"  # of the package
 
 
 def simulated() -> bool:
@@ -54,13 +56,14 @@ def missing(found: Found) -> str:
     if found.platform not in PLATFORMS:
         return f"no NVIDIA GPU can be used on {found.platform}; there are packages for {', '.join(PLATFORMS)}"
     if not found.package:
-        return "numba-cuda is not installed; pip install 'refplay[cuda13]' (or 'refplay[cuda12]')"
+        return f"{found.name} is not installed; pip install 'refplay[cuda13]' (or 'refplay[cuda12]')"
     if found.toolkit not in DRIVERS:
-        return "cuda-bindings, which numba-cuda calls the driver with, is not installed; pip install 'refplay[cuda13]'"
+        return "cuda-bindings, which asks the driver, is not installed; pip install 'refplay[cuda13]'"
     extra = f"pip install 'refplay[cuda{found.toolkit}]'"
     if not found.driver:
-        return (f"no NVIDIA driver here; install one, {DRIVERS[found.toolkit]} or later (NUMBA_ENABLE_CUDASIM=1 runs "
-                "the kernels without a GPU, slowly)")
+        line = f"no NVIDIA driver here; install one, {DRIVERS[found.toolkit]} or later"
+        simulator = " (NUMBA_ENABLE_CUDASIM=1 runs the kernels without a GPU, slowly)"
+        return line + simulator * (found.name == "numba-cuda")
     if found.driver < 1000 * found.toolkit:
         older = " or pip install 'refplay[cuda12]'" if found.driver >= 12000 else ""
         return (f"the driver is for CUDA {dotted(found.driver)}, the packages for CUDA {found.toolkit}; update the "
@@ -72,7 +75,7 @@ def missing(found: Found) -> str:
     if found.capability < OLDEST:
         least, has = (".".join(map(str, capability)) for capability in (OLDEST, found.capability))
         return f"{found.device} has compute capability {has}; the kernels need a GPU of {least} (Turing, 2018) or later"
-    lacking = [name for name in LIBRARIES if name not in found.libraries]
+    lacking = [name for name in LIBRARIES if name in NEEDS[found.name] and name not in found.libraries]
     if lacking:
         packages = ", ".join(LIBRARIES[name][found.toolkit - 12] for name in lacking)
         return f"CUDA's {', '.join(lacking)} is not installed (package {packages}); {extra}"
@@ -90,9 +93,10 @@ def described(found: Found) -> str:
     return f"{found.device}, compute capability {capability}, driver for CUDA {dotted(found.driver)}"
 
 
-def find() -> Found:
-    """Look at this machine: the first of the GPUs that CUDA_VISIBLE_DEVICES leaves."""
-    found = Found(f"{sys.platform} {platform.machine()}", find_spec("numba_cuda") is not None, _toolkit())
+def find(package: str = "numba-cuda") -> Found:
+    """Look at this machine for what `package` needs: the first of the GPUs that CUDA_VISIBLE_DEVICES leaves."""
+    installed = find_spec(package.replace("-", "_")) is not None
+    found = Found(f"{sys.platform} {platform.machine()}", installed, _toolkit(), name=package)
     if found.platform not in PLATFORMS or not found.package or not found.toolkit:
         return found
     found = asked(_driver(), found)

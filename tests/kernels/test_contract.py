@@ -41,7 +41,7 @@ def test_unknown_backend_is_refused_with_the_names_there_are():
 
 def test_available_gives_the_reason_of_a_missing_package(monkeypatch):
     reasons = refplay.kernels.available()
-    assert list(reasons) == [*BACKENDS, "numba-cuda"]
+    assert list(reasons) == [*BACKENDS, "numba-cuda", "cupy"]
     assert [reasons[name] for name in BACKENDS] == ["", ""]
 
     def missing(name, package):
@@ -49,7 +49,7 @@ def test_available_gives_the_reason_of_a_missing_package(monkeypatch):
 
     monkeypatch.setattr(refplay.kernels, "import_module", missing)
     monkeypatch.setattr(refplay.kernels.gpu, "missing", lambda found: "no GPU")
-    expected = dict.fromkeys(BACKENDS, "No module named 'llvmlite'") | {"numba-cuda": "no GPU"}
+    expected = dict.fromkeys(BACKENDS, "No module named 'llvmlite'") | dict.fromkeys(("numba-cuda", "cupy"), "no GPU")
     assert refplay.kernels.available() == expected
     with pytest.raises(ImportError, match="no GPU"):
         refplay.kernels.load("numba-cuda")
