@@ -64,7 +64,7 @@ __device__ inline void norm_and_clip(const T* g, long long n, double threshold, 
 
 // Factors come by value, or, in a step that is replayed as a graph, from device memory at the index *t.
 #define VECTOR_KERNELS(T, dtype)                                                                                       \
-  KERNEL norm_and_clip_##dtype(const T* g, long long n, double threshold, double* partial, unsigned* arrived,          \
+  extern "C" __global__ void __launch_bounds__(kThreads, 4) norm_and_clip_##dtype(const T* g, long long n, double threshold, double* partial, unsigned* arrived,          \
                                double* result) {                                                                       \
     norm_and_clip(g, n, threshold, partial, arrived, result);                                                          \
   }                                                                                                                    \

@@ -18,8 +18,9 @@ from cuda_on_cpu.rewrite import rewrite
 
 RUNTIME = Path(__file__).parent / "runtime"
 
-COMMON = ("-std=c++20", "-g", "-fPIC", "-fvisibility=hidden", "-march=native", "-Wall", "-Wextra", "-Werror")
+COMMON = ("-std=c++20", "-g", "-fPIC", "-march=native", "-Wall", "-Wextra", "-Werror")
 KERNELS = (
+    "-fvisibility=hidden",  # or two libraries would share what has the same name in both
     "-ffp-contract=off",  # only what the source fuses is fused; a GPU's compiler may fuse more
     "-fno-strict-aliasing",  # kernels read four floats as a float4
     "-ftrivial-auto-var-init=pattern",  # a variable without a value holds a strange one
@@ -52,15 +53,27 @@ def build(source: Path, variant: str = "plain", defines: Sequence[str] = ()) -> 
     variant : "plain", "address" or "thread"
     defines : names of macros, for the runtime too
     """
-    flags, runtime_flags, link = VARIANTS[variant]
+    flags, _, link = VARIANTS[variant]
     macros = tuple(f"-D{name}" for name in defines)
-    runtime_flags = (*COMMON, *RUNTIME_FLAGS, *runtime_flags, *macros)
+    runtime = _runtime(variant, macros)
+    code = _object(rewrite(source.resolve(), macros), (*COMMON, *KERNELS, *flags, *macros))
+    return _library(code, runtime, link=link)
+
+
+@cache
+def _runtime(variant: str, macros: tuple[str, ...]) -> Path:
+    """Return the library of the runtime, one for all kernels: ThreadSanitizer has a limited number of fibers."""
+    _, flags, link = VARIANTS[variant]
+    flags = (*COMMON, *RUNTIME_FLAGS, *flags, *macros)
     with ThreadPoolExecutor() as pool:
-        runtime = pool.map(lambda path: _object(path.read_text(), runtime_flags, path), sorted(RUNTIME.glob("*.cpp")))
-        objects = [_object(rewrite(source.resolve(), macros), (*COMMON, *KERNELS, *flags, *macros)), *runtime]
-    library = _cache() / (_hash(*(path.name for path in objects), *link) + ".so")
+        objects = pool.map(lambda path: _object(path.read_text(), flags, path), sorted(RUNTIME.glob("*.cpp")))
+        return _library(*objects, link=link)
+
+
+def _library(*parts: Path, link: tuple[str, ...]) -> Path:
+    library = _cache() / (_hash(*(part.name for part in parts), *link) + ".so")
     if not library.exists():
-        _compile(library, *COMMON, *link, "-shared", *map(str, objects))
+        _compile(library, *COMMON, *link, "-shared", "-Wl,--no-undefined", *map(str, parts))
     return library
 
 

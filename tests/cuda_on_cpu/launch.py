@@ -47,16 +47,20 @@ class Module:
 
     def __init__(self, source: str | Path, variant: str = VARIANT, defines: Sequence[str] = ()) -> None:
         library = ctypes.CDLL(str(build(Path(source), variant, defines)))
+        library.cuda_cpu_table.restype = ctypes.c_void_p
         library.cuda_cpu_kernels.restype = library.cuda_cpu_fault.restype = ctypes.c_char_p
+        library.cuda_cpu_kernels.argtypes = (ctypes.c_void_p,)
         library.cuda_cpu_allocate.restype = ctypes.c_void_p
         library.cuda_cpu_allocate.argtypes = (ctypes.c_size_t, ctypes.c_size_t)
         library.cuda_cpu_launch.argtypes = (
-            ctypes.c_uint, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_uint64,
+            ctypes.c_void_p, ctypes.c_uint, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_char_p,
+            ctypes.c_uint64,
         )  # fmt: skip
+        table = library.cuda_cpu_table()
         self.kernels: dict[str, Kernel] = {}
-        for number, line in enumerate(library.cuda_cpu_kernels().decode().splitlines()):
+        for number, line in enumerate(library.cuda_cpu_kernels(table).decode().splitlines()):
             name, largest_block, *codes = line.split("\t")
-            self.kernels[name] = Kernel(library, number, name, int(largest_block), codes)
+            self.kernels[name] = Kernel(library, table, number, name, int(largest_block), codes)
 
     def get_function(self, name: str) -> "Kernel":
         if name not in self.kernels:
@@ -75,6 +79,7 @@ class Kernel:
     """One kernel; `codes` are the types of its parameters: "f4" a float, "f4 const*" an array of them."""
 
     library: ctypes.CDLL
+    table: int
     number: int
     name: str
     largest_block: int
@@ -119,7 +124,7 @@ class Kernel:
             bits = b"".join(_as_bits(argument, places) for argument in args)
             name, _, seed = order.partition(" ")
             stopped = self.library.cuda_cpu_launch(
-                self.number, (ctypes.c_uint * 6)(*sizes), shared_mem, bits, name.encode(), int(seed or 0)
+                self.table, self.number, (ctypes.c_uint * 6)(*sizes), shared_mem, bits, name.encode(), int(seed or 0)
             )
             if stopped:
                 raise self._fault(self.library.cuda_cpu_fault().decode(errors="replace"), args, places)

@@ -56,7 +56,7 @@ def rewrite(source: Path, macros: Sequence[str] = ()) -> str:
         raise SourceError(f'{_place(text, left.end())}: a kernel has to begin with extern "C" __global__ void')
     return (
         f'#include "{HEADER}"\n{text}\n# 1 "{HEADER}"\n'
-        f"const cuda_cpu::Kernel cuda_cpu::kernels[] = {{\n{kernels}  {{}}}};\n"
+        f"static const cuda_cpu::Kernel kernels[] = {{\n{kernels}  {{}}}};\nCUDA_CPU_TABLE\n"
     )
 
 

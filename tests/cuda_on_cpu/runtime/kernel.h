@@ -53,7 +53,11 @@ template <class... A, void (*function)(A...)> struct Caller<function> {
 
 constexpr unsigned largest_block(unsigned threads = 1024, unsigned = 0) { return threads; }  // of __launch_bounds__
 
-extern const Kernel kernels[];  // the last has no name; rewrite.py writes it at the end of every file
+// At the end of every file rewrite.py writes the table of its kernels, the last of them without a name.
+#define CUDA_CPU_TABLE                                                                        \
+  extern "C" __attribute__((visibility("default"))) const cuda_cpu::Kernel* cuda_cpu_table() { \
+    return kernels;                                                                           \
+  }
 #define CUDA_CPU_KERNEL(name, ...)                                                                      \
   cuda_cpu::Kernel {                                                                                    \
 #name, cuda_cpu::largest_block(__VA_ARGS__), cuda_cpu::Caller<&::name>::arguments,                        \

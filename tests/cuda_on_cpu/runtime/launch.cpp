@@ -10,7 +10,7 @@
 #include "memory.h"
 #include "sanitizers.h"
 
-#define EXPORT extern "C" __attribute__((visibility("default")))
+#define EXPORT extern "C"
 
 namespace cuda_cpu {
 
@@ -106,10 +106,10 @@ void run_grid(const dim3& grid, const dim3& size, size_t dynamic_bytes) {
 void yield() { switch_fiber(*running->fiber, scheduler); }
 
 // One line for each kernel: its name, its largest block, and the codes of its arguments.
-EXPORT const char* cuda_cpu_kernels() {
+EXPORT const char* cuda_cpu_kernels(const Kernel* table) {
   static std::string text;
   text.clear();
-  for (const Kernel* k = kernels; k->name; ++k) {
+  for (const Kernel* k = table; k->name; ++k) {
     text += k->name;
     text += "\t" + std::to_string(k->largest_block);
     for (unsigned i = 0; i < k->count; ++i) {
@@ -122,11 +122,11 @@ EXPORT const char* cuda_cpu_kernels() {
 }
 
 // `sizes`: three of the grid, three of a block. `bits`: 8 bytes for each argument.
-EXPORT int cuda_cpu_launch(unsigned number, const unsigned* sizes, size_t dynamic_bytes, const uint64_t* bits,
-                           const char* order, uint64_t seed) {
+EXPORT int cuda_cpu_launch(const Kernel* table, unsigned number, const unsigned* sizes, size_t dynamic_bytes,
+                           const uint64_t* bits, const char* order, uint64_t seed) {
   begin_faults();
   begin_order(order, seed);
-  kernel = &kernels[number];
+  kernel = &table[number];
   for (unsigned i = 0; i < kernel->count && i < kMostArguments; ++i) {
     values[i] = bits[i];
     arguments[i] = &values[i];

@@ -1,0 +1,49 @@
+"""Every kernel compiles for every architecture, and takes what the committed table says."""
+
+import pytest
+
+from cuda_on_cpu import nvrtc
+
+LOG = """\
+ptxas info    : 0 bytes gmem
+ptxas info    : Compiling entry function 'two' for 'sm_90'
+ptxas info    : Function properties for two
+ptxas         .     96 bytes stack frame, 16 bytes spill stores, 24 bytes spill loads
+ptxas info    : Used 255 registers, used 1 barriers, 72 bytes smem
+ptxas info    : Compile time = 1.984 ms
+ptxas info    : Compiling entry function 'one' for 'sm_90'
+ptxas info    : Function properties for one
+ptxas         .     0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 8 registers, used 0 barriers, 360 bytes cmem[0]
+"""
+
+
+@pytest.fixture(scope="module")
+def measured() -> list[nvrtc.Resources]:
+    return nvrtc.measure()
+
+
+def test_the_log_is_read() -> None:
+    assert nvrtc.parse(LOG, "file", 90) == [
+        ("file", "two", 90, 255, 72, 96, 40),
+        ("file", "one", 90, 8, 0, 0, 0),
+    ]
+
+
+def test_a_log_of_another_form_is_an_error() -> None:
+    with pytest.raises(ValueError, match="another form"):
+        nvrtc.parse(LOG.replace("spill stores", "stores"), "file", 90)
+
+
+def test_the_committed_table(measured: list[nvrtc.Resources]) -> None:
+    """`python tests/cuda_on_cpu/nvrtc.py --write` writes it anew, after a change of a kernel or of the compiler."""
+    assert not nvrtc.differences(nvrtc.TABLE.read_text(), nvrtc.as_table(measured))
+
+
+def test_differences_are_lines() -> None:
+    assert nvrtc.differences("a\nb\n", "a\nc\n") == ["- b", "+ c"]
+
+
+def test_nothing_spills(measured: list[nvrtc.Resources]) -> None:
+    assert measured
+    assert not [row for row in measured if row.spilled or row.local]
