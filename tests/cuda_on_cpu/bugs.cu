@@ -462,3 +462,73 @@ extern "C" __global__ void __launch_bounds__(64) index_overflow_clean(const floa
   const long long far = (i + 1) * 1000000007ll;
   if (i < n) y[i] = x[i ^ 1] + 1 + 0.0f * far;
 }
+
+// Copies as by cp.async (kernels/cupy_cuda/async_copy.cuh).
+
+extern "C" __global__ void __launch_bounds__(64) missing_async_wait(const float* x, float* y, int n) {
+  __shared__ float s[64];
+  const int i = my_index();
+  cuda_cpu::async_copy(&s[threadIdx.x], x + i, 4, i < n);
+  cuda_cpu::async_commit();
+  __syncthreads();
+  if (i < n) y[i] = s[threadIdx.x ^ 1] + 1;  // BUG: the copies may still be under way
+}
+
+extern "C" __global__ void __launch_bounds__(64) missing_async_wait_clean(const float* x, float* y, int n) {
+  __shared__ float s[64];
+  const int i = my_index();
+  cuda_cpu::async_copy(&s[threadIdx.x], x + i, 4, i < n);
+  cuda_cpu::async_commit();
+  cuda_cpu::async_wait(0);
+  __syncthreads();
+  if (i < n) y[i] = s[threadIdx.x ^ 1] + 1;
+}
+
+extern "C" __global__ void __launch_bounds__(64) async_wait_after_barrier(const float* x, float* y, int n) {
+  __shared__ float s[64];
+  const int i = my_index();
+  cuda_cpu::async_copy(&s[threadIdx.x], x + i, 4, i < n);
+  cuda_cpu::async_commit();
+  __syncthreads();
+  cuda_cpu::async_wait(0);  // BUG: a thread waits for its own copies alone, so this has to come before the barrier
+  if (i < n) y[i] = s[threadIdx.x ^ 1] + 1;
+}
+
+extern "C" __global__ void __launch_bounds__(64) async_wait_after_barrier_clean(const float* x, float* y, int n) {
+  __shared__ float s[64];
+  const int i = my_index();
+  cuda_cpu::async_copy(&s[threadIdx.x], x + i, 4, i < n);
+  cuda_cpu::async_commit();
+  cuda_cpu::async_wait(0);
+  __syncthreads();
+  if (i < n) y[i] = s[threadIdx.x ^ 1] + 1;
+}
+
+// The next tile is on its way while this one is read.
+extern "C" __global__ void __launch_bounds__(64) async_copy_over_what_is_read(const float* x, float* y, int n) {
+  __shared__ float s[2][64];
+  const int i = my_index();
+  cuda_cpu::async_copy(&s[0][threadIdx.x], x + i, 4, i < n);
+  cuda_cpu::async_commit();
+  for (int tile = 0; tile < 3; ++tile) {
+    cuda_cpu::async_wait(0);
+    __syncthreads();
+    if (i < n) y[i] = s[0][threadIdx.x ^ 1] + 1;
+    cuda_cpu::async_copy(&s[0][threadIdx.x], x + i, 4, i < n);  // BUG: other threads may still read it
+    cuda_cpu::async_commit();
+  }
+}
+
+extern "C" __global__ void __launch_bounds__(64) async_copy_over_what_is_read_clean(const float* x, float* y, int n) {
+  __shared__ float s[2][64];
+  const int i = my_index();
+  cuda_cpu::async_copy(&s[0][threadIdx.x], x + i, 4, i < n);
+  cuda_cpu::async_commit();
+  for (int tile = 0; tile < 3; ++tile) {
+    cuda_cpu::async_wait(0);
+    __syncthreads();
+    if (i < n) y[i] = s[tile % 2][threadIdx.x ^ 1] + 1;
+    cuda_cpu::async_copy(&s[(tile + 1) % 2][threadIdx.x], x + i, 4, i < n);
+    cuda_cpu::async_commit();
+  }
+}

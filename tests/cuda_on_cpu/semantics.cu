@@ -184,3 +184,16 @@ extern "C" __global__ void gather(float* out) {  // for headers with plain C++ i
   cuda_cpu::warp_gather(mask, &mine, sizeof mine, all, cuda_cpu::Where::current());
   out[threadIdx.x] = all[threadIdx.x % 32 < 8 ? 7 - threadIdx.x % 32 : 39 - threadIdx.x % 32].a[2];
 }
+
+// Three groups of copies; out: what is there after each wait, and before any.
+extern "C" __global__ void copies(const float* x, float* out) {
+  __shared__ alignas(16) float s[3][4];
+  for (int group = 0; group < 3; ++group) {
+    cuda_cpu::async_copy(s[group], x + 4 * group, 16, group != 2);
+    cuda_cpu::async_commit();
+  }
+  for (int left = 3; left >= 0; --left) {
+    cuda_cpu::async_wait(left);
+    for (int i = 0; i < 12; ++i) out[12 * (3 - left) + i] = s[i / 4][i % 4];
+  }
+}

@@ -42,6 +42,9 @@ SEEN = {
     "warp_found_by_activemask": ("result", "result", "result"),
     "shift_by_the_width": ("", "undefined", ""),
     "index_overflow": ("", "undefined", ""),
+    "missing_async_wait": ("result", "result", "result"),
+    "async_wait_after_barrier": ("order", "result", "thread"),
+    "async_copy_over_what_is_read": ("order", "result", "thread"),
 }
 CASES = [(variant, bug, tools[i]) for bug, tools in SEEN.items() for i, variant in enumerate(VARIANTS)]
 

@@ -147,6 +147,14 @@ def test_gather() -> None:
     np.testing.assert_array_equal(out, 10 * np.concatenate([other, 32 + other]) + 2)
 
 
+def test_copies_arrive_in_groups_when_they_are_waited_for() -> None:
+    out = np.zeros((4, 12), np.float32)
+    launch("copies", (1,), (1,), np.arange(1, 9, dtype=np.float32), out)  # the third is outside: it reads nothing
+    arrived = np.array([1, 2, 3, 4, 5, 6, 7, 8, 0, 0, 0, 0], np.float32)
+    for waits in range(4):
+        np.testing.assert_array_equal(out[waits], np.where(np.arange(12) < 4 * waits, arrived, np.nan))
+
+
 def test_subnormal_numbers_are_kept() -> None:
     x = np.full(1, np.finfo(np.float32).tiny, np.float32)
     launch("half", (1,), (1,), x)

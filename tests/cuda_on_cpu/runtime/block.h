@@ -1,13 +1,20 @@
 // A block of threads, and how its threads wait for each other.
 #pragma once
+#include "copies.h"
 #include "device.h"
 #include "fiber.h"
 
 namespace cuda_cpu {
 
-constexpr unsigned kLargestBlock = 1024, kWarp = 32, kRemembered = 8;
+constexpr unsigned kLargestBlock = 1024, kWarp = 32, kRemembered = 8, kMostCopies = 512;
 
 enum class State { ready, at_barrier, at_warp, exited };
+
+struct CopyList {  // a ring of the copies that a thread has begun
+  Copy copies[kMostCopies];
+  unsigned groups[kMostCopies];
+  unsigned begun, arrived, committed;
+};
 
 struct Thread {
   Place place;
@@ -31,6 +38,8 @@ struct Thread {
   bool passed_fence;
   unsigned atomic_count;
   const void* atomics[kRemembered];
+
+  CopyList copies;
 };
 
 struct Warp {

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "atomics.h"
+#include "copies.h"
 #include "device.h"
 #include "intrinsics.h"
 #include "kernel.h"

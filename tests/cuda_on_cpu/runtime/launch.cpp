@@ -60,6 +60,7 @@ void begin_threads(const dim3& index, const dim3& size, const dim3& grid, unsign
     thread.rank = rank;
     thread.passed_fence = false;
     thread.atomic_count = 0;
+    thread.copies.begun = thread.copies.arrived = thread.copies.committed = 0;
     thread.fiber = &fibers[set * n + rank];
     prepare(*thread.fiber, thread_main);
   }
