@@ -1,0 +1,108 @@
+// Layer normalization of rows that are too long for the registers of a block: a block for each row, which goes over it
+// again for each step (12 bytes a value in float32 forward and 20 backward, what is no longer in the cache counted
+// twice), and for the gradients of gamma and beta blocks of columns. Equations: layer_norm.cu.
+#include "numbers.cuh"
+#include "rows.cuh"
+
+constexpr int kThreads = 256;
+
+template <class T>
+__device__ inline void normalize_row(const T* __restrict__ x, const T* __restrict__ gamma, const T* __restrict__ beta,
+                                     T* __restrict__ y, T* __restrict__ mean, T* __restrict__ var, long long C,
+                                     double epsilon) {
+  __shared__ double shared[kMostWarps][1];
+  const long long b = blockIdx.x;
+  x += b * C, y += b * C;
+  double sum[1] = {};
+#pragma unroll 8
+  for (long long c = threadIdx.x; c < C; c += kThreads) sum[0] += double(x[c]);
+  over_row<Add>(sum, kThreads, shared);
+  const double center = sum[0] / double(C);
+  sum[0] = 0;
+#pragma unroll 8
+  for (long long c = threadIdx.x; c < C; c += kThreads) sum[0] += (double(x[c]) - center) * (double(x[c]) - center);
+  over_row<Add>(sum, kThreads, shared);
+  const T middle = T(center), variance = T(sum[0] / double(C)), scale = T(per_sigma(variance, epsilon));
+  if (threadIdx.x == 0) {
+    mean[b] = middle;
+    var[b] = variance;
+  }
+#pragma unroll 4
+  for (long long c = threadIdx.x; c < C; c += kThreads) y[c] = fused(gamma[c], (x[c] - middle) * scale, beta[c]);
+}
+
+template <class T>
+__device__ inline void row_gradient(const T* __restrict__ x, const T* __restrict__ gamma, const T* __restrict__ mean,
+                                    const T* __restrict__ var, const T* __restrict__ dy, T* __restrict__ dx, long long C,
+                                    double epsilon) {
+  __shared__ double shared[kMostWarps][2];
+  const long long b = blockIdx.x;
+  x += b * C, dy += b * C, dx += b * C;
+  const T center = mean[b], per = T(per_sigma(var[b], epsilon));
+  double sums[2] = {};
+#pragma unroll 4
+  for (long long c = threadIdx.x; c < C; c += kThreads) {
+    const T x_hat = (x[c] - center) * per, slope = gamma[c] * dy[c];
+    sums[0] += double(slope);
+    sums[1] += double(slope * x_hat);
+  }
+  over_row<Add>(sums, kThreads, shared);
+  const T shift = T(sums[0] / double(C)), slope = T(sums[1] / double(C));
+#pragma unroll 4
+  for (long long c = threadIdx.x; c < C; c += kThreads)
+    dx[c] = per * fused((center - x[c]) * per, slope, gamma[c] * dy[c] - shift);
+}
+
+// partial[shares, 2, C]: the sums of dy and of dy x_hat over rows share, share + shares, ... Block (share, 256 columns).
+template <class T>
+__device__ inline void column_gradients(const T* __restrict__ x, const T* __restrict__ mean, const T* __restrict__ var,
+                                        const T* __restrict__ dy, double* __restrict__ partial, long long B, long long C,
+                                        double epsilon, long long shares) {
+  const long long tiles = (C + kThreads - 1) / kThreads, share = blockIdx.x / tiles;
+  const long long c = blockIdx.x % tiles * kThreads + threadIdx.x;
+  if (c >= C) return;
+  double sums[2] = {};
+#pragma unroll 4
+  for (long long b = share; b < B; b += shares) {
+    const T x_hat = (x[b * C + c] - mean[b]) * T(per_sigma(var[b], epsilon));
+    sums[0] += double(dy[b * C + c]);
+    sums[1] += double(dy[b * C + c] * x_hat);
+  }
+  partial[share * 2 * C + c] = sums[0];
+  partial[(share * 2 + 1) * C + c] = sums[1];
+}
+
+extern "C" __global__ void __launch_bounds__(256) layer_norm_long_forward_float32(
+    const float* x, const float* gamma, const float* beta, float* y, float* mean, float* var, long long C, double epsilon) {
+  normalize_row(x, gamma, beta, y, mean, var, C, epsilon);
+}
+
+extern "C" __global__ void __launch_bounds__(256) layer_norm_long_forward_float64(
+    const double* x, const double* gamma, const double* beta, double* y, double* mean, double* var, long long C,
+    double epsilon) {
+  normalize_row(x, gamma, beta, y, mean, var, C, epsilon);
+}
+
+extern "C" __global__ void __launch_bounds__(256) layer_norm_long_input_float32(
+    const float* x, const float* gamma, const float* mean, const float* var, const float* dy, float* dx, long long C,
+    double epsilon) {
+  row_gradient(x, gamma, mean, var, dy, dx, C, epsilon);
+}
+
+extern "C" __global__ void __launch_bounds__(256) layer_norm_long_input_float64(
+    const double* x, const double* gamma, const double* mean, const double* var, const double* dy, double* dx, long long C,
+    double epsilon) {
+  row_gradient(x, gamma, mean, var, dy, dx, C, epsilon);
+}
+
+extern "C" __global__ void __launch_bounds__(256) layer_norm_long_columns_float32(
+    const float* x, const float* mean, const float* var, const float* dy, double* partial, long long B, long long C,
+    double epsilon, long long shares) {
+  column_gradients(x, mean, var, dy, partial, B, C, epsilon, shares);
+}
+
+extern "C" __global__ void __launch_bounds__(256) layer_norm_long_columns_float64(
+    const double* x, const double* mean, const double* var, const double* dy, double* partial, long long B, long long C,
+    double epsilon, long long shares) {
+  column_gradients(x, mean, var, dy, partial, B, C, epsilon, shares);
+}

@@ -1,0 +1,22 @@
+// Arithmetic on single numbers that several kernels share.
+#pragma once
+
+// 1 / n for 1 <= n < 2^60, within an ulp: by Newton's method. The quotient of doubles that the compiler makes is a call,
+// which takes registers from all that lives around it.
+__device__ inline double reciprocal(double n) {
+  double r = double(1.0f / float(n));
+  r = fma(r, fma(-n, r, 1.0), r);
+  return fma(r, fma(-n, r, 1.0), r);
+}
+
+// a / n, rounded correctly, from 1 / n within an ulp (Markstein 1990): of equal values the mean is their value.
+__device__ inline double quotient(double a, double n, double per_n) {
+  const double near = a * per_n, exact = fma(fma(-near, n, a), per_n, near);
+  return exact == exact ? exact : near;  // infinity
+}
+
+__device__ inline float fused(float a, float b, float c) { return fmaf(a, b, c); }
+__device__ inline double fused(double a, double b, double c) { return fma(a, b, c); }
+
+// 1 / sqrt(var + epsilon)
+__device__ inline double per_sigma(double var, double epsilon) { return rsqrt(var + epsilon); }

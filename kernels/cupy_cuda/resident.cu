@@ -1,0 +1,183 @@
+// What keeps a training on the GPU: batches, losses, norms and clipping that the host does not wait for. Launched by
+// resident.py, which says what each is for.
+//
+// Numbers that change from one replay of a CUDA graph to the next, the step and the place in a log, come by value or from
+// the memory of the GPU: `_at` is null or says where the number lies.
+#include "pack.cuh"
+
+constexpr int kThreads = 256, kWarps = kThreads / 32, kAtOnce = 4;
+constexpr unsigned kAll = 0xffffffffu;  // all lanes of a warp take part in a shuffle
+
+__device__ inline long long value_of(long long value, const long long* at) { return at ? *at : value; }
+
+// Copy x[b] = examples[indices[step, b]], y[b] = labels[...], rows of F values of type T. A row belongs to `lanes` threads,
+// each with kAtOnce packs of 16 bytes at a time (with values, where rows do not begin at packs): each byte moves twice.
+template <class V>
+__device__ inline void copy_row(const V* __restrict__ from, V* __restrict__ to, long long n, int lane, int lanes) {
+  for (long long first = lane; first < n; first += kAtOnce * lanes) {
+    V values[kAtOnce];
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k)
+      if (first + k * lanes < n) values[k] = from[first + k * lanes];
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k)
+      if (first + k * lanes < n) to[first + k * lanes] = values[k];
+  }
+}
+
+template <class T>
+__device__ inline void gather(const T* examples, const long long* labels, const long long* indices, long long step,
+                              const long long* step_at, T* x, long long* y, long long B, long long F, long long lanes) {
+  const long long b = (long long)blockIdx.x * (kThreads / lanes) + threadIdx.x / lanes;
+  if (b >= B) return;
+  const int lane = threadIdx.x % lanes;
+  const long long row = indices[value_of(step, step_at) * B + b];
+  if (on_packs(examples, x) && F % kPack<T> == 0)
+    copy_row(reinterpret_cast<const Pack<T>*>(examples + row * F), reinterpret_cast<Pack<T>*>(x + b * F), F / kPack<T>, lane,
+             int(lanes));
+  else copy_row(examples + row * F, x + b * F, F, lane, int(lanes));
+  if (lane == 0) y[b] = labels[row];
+}
+
+// The sum of the `value` of all threads of the block, in double, to the first.
+__device__ inline double block_sum(double value) {
+  __shared__ double sums[kWarps];
+  for (int apart = 16; apart > 0; apart /= 2) value += __shfl_xor_sync(kAll, value, apart);
+  if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = value;
+  __syncthreads();  // or the sum of a warp might be read before it is there
+  value = 0;
+  for (int w = 0; w < kWarps; ++w) value += sums[w];
+  return value;
+}
+
+// partial[blocks] <- sums of x, or of its squares, over the values of each block: those of thread `at` of the grid are
+// at, at + threads of the grid, ... Four sums a thread, so that four values are on their way.
+template <bool squares, class T>
+__device__ inline void partial_sums(const T* __restrict__ x, long long n, double* __restrict__ partial) {
+  const long long step = (long long)gridDim.x * kThreads;
+  double sums[kAtOnce] = {};
+  for (long long first = (long long)blockIdx.x * kThreads + threadIdx.x; first < n; first += kAtOnce * step) {
+    T values[kAtOnce];
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k) values[k] = first + k * step < n ? x[first + k * step] : T(0);
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k) sums[k] += squares ? double(values[k]) * double(values[k]) : double(values[k]);
+  }
+  const double sum = block_sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+  if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+}
+
+// log[i] <- the sum of partial[count], or its root. One block.
+extern "C" __global__ void __launch_bounds__(256) resident_log(const double* partial, long long count, long long root,
+                                                               double* log, long long i, const long long* i_at) {
+  double sum = 0;
+  for (long long j = threadIdx.x; j < count; j += kThreads) sum += partial[j];
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) log[value_of(i, i_at)] = root ? sqrt(sum) : sum;
+}
+
+// g <- (threshold / norm) g where norm = log[i] is above the threshold and finite; in double, rounded once.
+template <class T>
+__device__ inline void clip(T* g, long long n, double threshold, const double* log, long long i, const long long* i_at) {
+  const double norm = log[value_of(i, i_at)], infinity = 1.0 / 0.0;
+  if (!(threshold < norm && norm < infinity)) return;  // NaN too
+  const double shrink = threshold / norm;
+  constexpr int kPacked = kPack<T>, kRound = kThreads * kPacked, kBlock = kAtOnce * kRound;
+  const long long first = (long long)blockIdx.x * kBlock;
+  if (on_packs(g) && first + kBlock <= n) {
+    T values[kAtOnce][kPacked];
+    T* mine = g + first + threadIdx.x * kPacked;
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k) load(mine + k * kRound, values[k]);
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k) {
+#pragma unroll
+      for (int j = 0; j < kPacked; ++j) values[k][j] = T(shrink * double(values[k][j]));
+      store(mine + k * kRound, values[k]);
+    }
+  } else {
+    const long long end = min(n, first + kBlock);
+    for (long long at = first + threadIdx.x; at < end; at += kThreads) g[at] = T(shrink * double(g[at]));
+  }
+}
+
+// missed[b] <- 1 where the first of the largest of z[b, C] is not at labels[b], else 0. A warp has row b. A NaN counts as
+// the largest, as in NumPy's argmax.
+template <class T>
+__device__ inline void misses(const T* __restrict__ z, const long long* __restrict__ labels, T* __restrict__ missed,
+                              long long B, long long C) {
+  const long long b = (long long)blockIdx.x * kWarps + threadIdx.x / 32;
+  const int lane = threadIdx.x % 32;
+  const T* row = z + (b < B ? b : 0) * C;
+  T best = row[0];
+  long long answer = 0;
+  for (long long c = lane; c < C; c += 32)
+    if (best == best && !(row[c] <= best)) {
+      best = row[c];
+      answer = c;
+    }
+  for (int apart = 16; apart > 0; apart /= 2) {
+    const T other = __shfl_xor_sync(kAll, best, apart);
+    const long long place = __shfl_xor_sync(kAll, answer, apart);
+    const bool equal = other == best || (other != other && best != best);
+    if (equal ? place < answer : best == best && !(other <= best)) {
+      best = other;
+      answer = place;
+    }
+  }
+  if (lane == 0 && b < B) missed[b] = answer == labels[b] ? T(0) : T(1);
+}
+
+extern "C" __global__ void __launch_bounds__(256) resident_gather_float32(
+    const float* examples, const long long* labels, const long long* indices, long long step, const long long* step_at,
+    float* x, long long* y, long long B, long long F, long long lanes) {
+  gather(examples, labels, indices, step, step_at, x, y, B, F, lanes);
+}
+
+extern "C" __global__ void __launch_bounds__(256) resident_gather_float64(
+    const double* examples, const long long* labels, const long long* indices, long long step, const long long* step_at,
+    double* x, long long* y, long long B, long long F, long long lanes) {
+  gather(examples, labels, indices, step, step_at, x, y, B, F, lanes);
+}
+
+extern "C" __global__ void __launch_bounds__(256) resident_gather_int64(
+    const long long* examples, const long long* labels, const long long* indices, long long step, const long long* step_at,
+    long long* x, long long* y, long long B, long long F, long long lanes) {
+  gather(examples, labels, indices, step, step_at, x, y, B, F, lanes);
+}
+
+extern "C" __global__ void __launch_bounds__(256) resident_sums_float32(const float* x, long long n, double* partial) {
+  partial_sums<false>(x, n, partial);
+}
+
+extern "C" __global__ void __launch_bounds__(256) resident_sums_float64(const double* x, long long n, double* partial) {
+  partial_sums<false>(x, n, partial);
+}
+
+extern "C" __global__ void __launch_bounds__(256) resident_squares_float32(const float* x, long long n, double* partial) {
+  partial_sums<true>(x, n, partial);
+}
+
+extern "C" __global__ void __launch_bounds__(256) resident_squares_float64(const double* x, long long n, double* partial) {
+  partial_sums<true>(x, n, partial);
+}
+
+extern "C" __global__ void __launch_bounds__(256) resident_clip_float32(
+    float* g, long long n, double threshold, const double* log, long long i, const long long* i_at) {
+  clip(g, n, threshold, log, i, i_at);
+}
+
+extern "C" __global__ void __launch_bounds__(256) resident_clip_float64(
+    double* g, long long n, double threshold, const double* log, long long i, const long long* i_at) {
+  clip(g, n, threshold, log, i, i_at);
+}
+
+extern "C" __global__ void __launch_bounds__(256) resident_misses_float32(
+    const float* z, const long long* labels, float* missed, long long B, long long C) {
+  misses(z, labels, missed, B, C);
+}
+
+extern "C" __global__ void __launch_bounds__(256) resident_misses_float64(
+    const double* z, const long long* labels, double* missed, long long B, long long C) {
+  misses(z, labels, missed, B, C);
+}

@@ -1,0 +1,62 @@
+"""What keeps a training on the GPU: the work between two steps that would otherwise wait for the host.
+
+The functions of `refplay.kernels.numba_cuda.resident`, which says why. Where they take a number that changes from step
+to step (which step of the indices, which place of the log), an int64 array of one in the memory of the GPU does as well:
+a captured step reads it anew at each replay.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+from .device import BLOCK, blocks_for, launch, multiprocessors, scratch
+from .launches import packs, power_of_two
+
+VALUES = 4  # of a thread in a round, kAtOnce
+
+
+def gather(examples: Any, labels: Any, indices: Any, step: Any, x: Any, y: Any) -> None:
+    """examples[N,F] labels[N] indices[S,B] -> x[B,F] y[B]: the batch of one of S steps, x[b] = examples[indices[s,b]].
+
+    Labels and indices are int64; examples float32, float64 or int64.
+    """
+    B, F = x.shape
+    lanes = min(BLOCK, power_of_two(-(-F // packs(x.dtype))))
+    launch(f"resident.resident_gather_{x.dtype}", blocks_for(B, BLOCK // lanes), BLOCK, examples, labels, indices,
+           *_number(step), x, y, B, F, lanes)  # fmt: skip
+
+
+def total(x: Any, log: Any, i: Any) -> None:
+    """x[n] -> log[i]: the sum, in double."""
+    _log("sums", x, 0, log, i)
+
+
+def clip(g: Any, threshold: float, log: Any, i: Any) -> None:
+    """g[n] -> log[i], g: the norm |g|, in double; g <- (threshold / |g|) g where |g| is above the threshold and finite.
+
+    The same as `refplay.optim.clipping.clip_by_norm`, whose threshold may be infinity.
+    """
+    _log("squares", g, 1, log, i)
+    if threshold < inf:
+        launch(f"resident.resident_clip_{g.dtype}", blocks_for(g.size, VALUES * packs(g.dtype) * BLOCK), BLOCK, g, g.size,
+               float(threshold), log, *_number(i))  # fmt: skip
+
+
+def misses(z: Any, labels: Any, missed: Any) -> None:
+    """z[B,C] labels[B] -> missed[B]: 1 where the first of the largest logits is not that of the label, else 0."""
+    B, C = z.shape
+    launch(f"resident.resident_misses_{z.dtype}", blocks_for(B, BLOCK // 32), BLOCK, z, labels, missed, B, C)
+
+
+def _log(sums: str, x: Any, root: int, log: Any, i: Any) -> None:
+    """log[i] <- the sum of what `sums` adds up, or its root."""
+    blocks = min(blocks_for(x.size, VALUES * BLOCK), 4 * multiprocessors())
+    partial = scratch(blocks, "float64", "resident")
+    launch(f"resident.resident_{sums}_{x.dtype}", blocks, BLOCK, x, x.size, partial)
+    launch("resident.resident_log", 1, BLOCK, partial, blocks, root, log, *_number(i))
+
+
+def _number(value: Any) -> tuple[int, Any]:
+    """Return the number for a kernel: by value, or a null and where it lies."""
+    return (0, value) if getattr(value, "ndim", 0) else (int(value), None)
