@@ -1,17 +1,12 @@
-// Activations. n values in, n values out, each from the values at its own place; y may be x, dx may be dy or y.
+// Activations. n values in, n values out, each from the values at its own place; y may be x, dx may be dy.
 //
 //   relu    y = max(x, 0)          dx = dy where y > 0, else 0
 //   tanh    y = tanh x             dx = (1 - y^2) dy
 //   gelu    y = x Phi(x)           dx = (Phi(x) + x phi(x)) dy       Phi, phi: the normal distribution
 //
-// Block b owns the values from b * 4096 / sizeof(T) * 4 on, in four rounds; in each a thread owns one pack of 16 bytes.
-// A thread asks for the packs of all rounds before it computes with the first: memory answers after some 500 cycles,
-// and the compiler may not ask early by itself, as for all it knows y overlaps x. Views that do not begin at a pack,
-// and the last block, take value by value. Memory moved: each array once, 8 bytes a value forward and 12 backward in
-// float32.
-#include "pack.cuh"
-
-constexpr int kThreads = 256, kRounds = 4;
+// Each array is read or written once: 8 bytes a value forward and 12 backward in float32. elementwise.cuh says which
+// thread has which values.
+#include "elementwise.cuh"
 
 __device__ inline float exponential(float x) { return expf(x); }
 __device__ inline double exponential(double x) { return exp(x); }
@@ -59,48 +54,26 @@ struct GeluSlope {
   }
 };
 
-// y[n] = f(a[n], ...) with one or two arrays in front of y.
-template <class F, class T, class... In>
-__device__ inline void map(long long n, T* y, const In*... in) {
-  constexpr int kPacked = kPack<T>, kRound = kThreads * kPacked, kBlock = kRounds * kRound;
-  constexpr int kIn = sizeof...(In);
-  const long long first = (long long)blockIdx.x * kBlock;
-  const T* const from[kIn] = {in...};
-  if (on_packs(y, in...) && first + kBlock <= n) {
-    const long long mine = first + threadIdx.x * kPacked;
-    T values[kIn][kRounds][kPacked];
-#pragma unroll
-    for (int k = 0; k < kRounds; ++k)
-#pragma unroll
-      for (int i = 0; i < kIn; ++i) load(from[i] + mine + k * kRound, values[i][k]);
-#pragma unroll
-    for (int k = 0; k < kRounds; ++k) {
-      T out[kPacked];
-#pragma unroll
-      for (int j = 0; j < kPacked; ++j) {
-        if constexpr (kIn == 1) out[j] = F()(values[0][k][j]);
-        else out[j] = F()(values[0][k][j], values[1][k][j]);
-      }
-      store(y + mine + k * kRound, out);
-    }
-  } else {
-    const long long end = min(n, first + kBlock);
-#pragma unroll 4
-    for (long long i = first + threadIdx.x; i < end; i += kThreads) y[i] = F()(in[i]...);
+#define KERNEL extern "C" __global__ void __launch_bounds__(kThreads)
+
+#define FORWARD(T, dtype, name, Function)                                                                              \
+  KERNEL name##_##dtype(const T* x, T* y, long long n) {                                                               \
+    elementwise<T, 1, 1>(n, {x}, {y}, [](const T(&in)[1], T(&out)[1]) { out[0] = Function()(in[0]); });                \
   }
-}
 
-// The kernels. `i`: element; launched with blocks of kThreads over all n.
+// `a` is what the formula takes: y, or x of gelu.
+#define BACKWARD(T, dtype, name, Slope)                                                                                \
+  KERNEL name##_##dtype(const T* a, const T* dy, T* dx, long long n) {                                                 \
+    elementwise<T, 2, 1>(n, {a, dy}, {dx}, [](const T(&in)[2], T(&out)[1]) { out[0] = Slope()(in[0], in[1]); });       \
+  }
 
-extern "C" __global__ void __launch_bounds__(256) relu_forward_float32(const float* x, float* y, long long n) { map<Relu>(n, y, x); }
-extern "C" __global__ void __launch_bounds__(256) relu_forward_float64(const double* x, double* y, long long n) { map<Relu>(n, y, x); }
-extern "C" __global__ void __launch_bounds__(256) tanh_forward_float32(const float* x, float* y, long long n) { map<Tanh>(n, y, x); }
-extern "C" __global__ void __launch_bounds__(256) tanh_forward_float64(const double* x, double* y, long long n) { map<Tanh>(n, y, x); }
-extern "C" __global__ void __launch_bounds__(256) gelu_forward_float32(const float* x, float* y, long long n) { map<Gelu>(n, y, x); }
-extern "C" __global__ void __launch_bounds__(256) gelu_forward_float64(const double* x, double* y, long long n) { map<Gelu>(n, y, x); }
-extern "C" __global__ void __launch_bounds__(256) relu_backward_float32(const float* y, const float* dy, float* dx, long long n) { map<ReluSlope>(n, dx, y, dy); }
-extern "C" __global__ void __launch_bounds__(256) relu_backward_float64(const double* y, const double* dy, double* dx, long long n) { map<ReluSlope>(n, dx, y, dy); }
-extern "C" __global__ void __launch_bounds__(256) tanh_backward_float32(const float* y, const float* dy, float* dx, long long n) { map<TanhSlope>(n, dx, y, dy); }
-extern "C" __global__ void __launch_bounds__(256) tanh_backward_float64(const double* y, const double* dy, double* dx, long long n) { map<TanhSlope>(n, dx, y, dy); }
-extern "C" __global__ void __launch_bounds__(256) gelu_backward_float32(const float* x, const float* dy, float* dx, long long n) { map<GeluSlope>(n, dx, x, dy); }
-extern "C" __global__ void __launch_bounds__(256) gelu_backward_float64(const double* x, const double* dy, double* dx, long long n) { map<GeluSlope>(n, dx, x, dy); }
+#define ACTIVATIONS(T, dtype)                    \
+  FORWARD(T, dtype, relu_forward, Relu)          \
+  FORWARD(T, dtype, tanh_forward, Tanh)          \
+  FORWARD(T, dtype, gelu_forward, Gelu)          \
+  BACKWARD(T, dtype, relu_backward, ReluSlope)   \
+  BACKWARD(T, dtype, tanh_backward, TanhSlope)   \
+  BACKWARD(T, dtype, gelu_backward, GeluSlope)
+
+ACTIVATIONS(float, float32)
+ACTIVATIONS(double, float64)

@@ -73,32 +73,19 @@ __device__ inline void back(const T* dy, T* dx, long long N, long long M, long l
 template <class T>
 __device__ inline bool packed(const T* a, const T* b, long long C) { return on_packs(a, b) && C % kPack<T> == 0; }
 
-extern "C" __global__ void __launch_bounds__(256) avg_pool_each_float32(const float* x, float* y, long long N, long long M,
-                                                                        long long C) {
-  packed(x, y, C) ? mean_each<true>(x, y, N, M, C) : mean_each<false>(x, y, N, M, C);
-}
+#define KERNEL(...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__)
 
-extern "C" __global__ void __launch_bounds__(256) avg_pool_each_float64(const double* x, double* y, long long N, long long M,
-                                                                        long long C) {
-  packed(x, y, C) ? mean_each<true>(x, y, N, M, C) : mean_each<false>(x, y, N, M, C);
-}
+#define KERNELS(T, dtype)                                                                                              \
+  KERNEL(256) avg_pool_each_##dtype(const T* x, T* y, long long N, long long M, long long C) {                         \
+    packed(x, y, C) ? mean_each<true>(x, y, N, M, C) : mean_each<false>(x, y, N, M, C);                                \
+  }                                                                                                                    \
+  KERNEL(256) avg_pool_block_##dtype(const T* x, T* y, long long M, long long C, long long tiles, long long lanes) {   \
+    if (packed(x, y, C)) mean_block<true>(x, y, M, C, tiles, int(lanes));                                              \
+    else mean_block<false>(x, y, M, C, tiles, int(lanes));                                                             \
+  }                                                                                                                    \
+  KERNEL(256) avg_pool_back_##dtype(const T* dy, T* dx, long long N, long long M, long long C) {                       \
+    packed(dy, dx, C) ? back<true>(dy, dx, N, M, C) : back<false>(dy, dx, N, M, C);                                    \
+  }
 
-extern "C" __global__ void __launch_bounds__(256) avg_pool_block_float32(
-    const float* x, float* y, long long M, long long C, long long tiles, long long lanes) {
-  packed(x, y, C) ? mean_block<true>(x, y, M, C, tiles, int(lanes)) : mean_block<false>(x, y, M, C, tiles, int(lanes));
-}
-
-extern "C" __global__ void __launch_bounds__(256) avg_pool_block_float64(
-    const double* x, double* y, long long M, long long C, long long tiles, long long lanes) {
-  packed(x, y, C) ? mean_block<true>(x, y, M, C, tiles, int(lanes)) : mean_block<false>(x, y, M, C, tiles, int(lanes));
-}
-
-extern "C" __global__ void __launch_bounds__(256) avg_pool_back_float32(const float* dy, float* dx, long long N, long long M,
-                                                                        long long C) {
-  packed(dy, dx, C) ? back<true>(dy, dx, N, M, C) : back<false>(dy, dx, N, M, C);
-}
-
-extern "C" __global__ void __launch_bounds__(256) avg_pool_back_float64(const double* dy, double* dx, long long N,
-                                                                        long long M, long long C) {
-  packed(dy, dx, C) ? back<true>(dy, dx, N, M, C) : back<false>(dy, dx, N, M, C);
-}
+KERNELS(float, float32)
+KERNELS(double, float64)

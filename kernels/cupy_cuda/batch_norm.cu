@@ -219,48 +219,26 @@ __device__ inline void held(const T* x, const T* gamma, const T* beta, T* y, T* 
   else normalize_held<false>(x, gamma, beta, y, mean, var, M, C, epsilon, tiles, int(lanes));
 }
 
-extern "C" __global__ void __launch_bounds__(256) batch_norm_moments_float32(
-    const float* x, double* partial, long long M, long long C, long long rows, long long shares, long long tiles,
-    long long lanes) {
-  moments(x, partial, M, C, rows, shares, tiles, lanes);
-}
+#define KERNEL(...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__)
 
-extern "C" __global__ void __launch_bounds__(256) batch_norm_moments_float64(
-    const double* x, double* partial, long long M, long long C, long long rows, long long shares, long long tiles,
-    long long lanes) {
-  moments(x, partial, M, C, rows, shares, tiles, lanes);
-}
+#define KERNELS(T, dtype)                                                                                              \
+  KERNEL(256) batch_norm_moments_##dtype(const T* x, double* partial, long long M, long long C, long long rows,        \
+      long long shares, long long tiles, long long lanes) {                                                            \
+    moments(x, partial, M, C, rows, shares, tiles, lanes);                                                             \
+  }                                                                                                                    \
+  KERNEL(512, 1) batch_norm_statistics_##dtype(const double* partial, T* mean, T* var, long long M, long long C,       \
+      long long rows, long long shares) {                                                                              \
+    statistics(partial, mean, var, M, C, rows, shares);                                                                \
+  }                                                                                                                    \
+  KERNEL(256) batch_norm_normalize_##dtype(const T* x, const T* gamma, const T* beta, const T* mean, const T* var,     \
+      T* y, long long M, long long C, double epsilon, long long rows, long long shares, long long tiles,               \
+      long long lanes) {                                                                                               \
+    normalize(x, gamma, beta, mean, var, y, M, C, epsilon, rows, shares, tiles, lanes);                                \
+  }                                                                                                                    \
+  KERNEL(256, 2) batch_norm_held_##dtype(const T* x, const T* gamma, const T* beta, T* y, T* mean, T* var,             \
+      long long M, long long C, double epsilon, long long tiles, long long lanes) {                                    \
+    held(x, gamma, beta, y, mean, var, M, C, epsilon, tiles, lanes);                                                   \
+  }
 
-extern "C" __global__ void __launch_bounds__(512, 1) batch_norm_statistics_float32(
-    const double* partial, float* mean, float* var, long long M, long long C, long long rows, long long shares) {
-  statistics(partial, mean, var, M, C, rows, shares);
-}
-
-extern "C" __global__ void __launch_bounds__(512, 1) batch_norm_statistics_float64(
-    const double* partial, double* mean, double* var, long long M, long long C, long long rows, long long shares) {
-  statistics(partial, mean, var, M, C, rows, shares);
-}
-
-extern "C" __global__ void __launch_bounds__(256) batch_norm_normalize_float32(
-    const float* x, const float* gamma, const float* beta, const float* mean, const float* var, float* y, long long M,
-    long long C, double epsilon, long long rows, long long shares, long long tiles, long long lanes) {
-  normalize(x, gamma, beta, mean, var, y, M, C, epsilon, rows, shares, tiles, lanes);
-}
-
-extern "C" __global__ void __launch_bounds__(256) batch_norm_normalize_float64(
-    const double* x, const double* gamma, const double* beta, const double* mean, const double* var, double* y, long long M,
-    long long C, double epsilon, long long rows, long long shares, long long tiles, long long lanes) {
-  normalize(x, gamma, beta, mean, var, y, M, C, epsilon, rows, shares, tiles, lanes);
-}
-
-extern "C" __global__ void __launch_bounds__(256, 2) batch_norm_held_float32(
-    const float* x, const float* gamma, const float* beta, float* y, float* mean, float* var, long long M, long long C,
-    double epsilon, long long tiles, long long lanes) {
-  held(x, gamma, beta, y, mean, var, M, C, epsilon, tiles, lanes);
-}
-
-extern "C" __global__ void __launch_bounds__(256, 2) batch_norm_held_float64(
-    const double* x, const double* gamma, const double* beta, double* y, double* mean, double* var, long long M, long long C,
-    double epsilon, long long tiles, long long lanes) {
-  held(x, gamma, beta, y, mean, var, M, C, epsilon, tiles, lanes);
-}
+KERNELS(float, float32)
+KERNELS(double, float64)

@@ -192,40 +192,23 @@ __device__ inline void held(const T* x, const T* gamma, const T* mean, const T* 
   else gradient_held<false>(x, gamma, mean, var, dy, dx, totals, M, C, epsilon, tiles, int(lanes));
 }
 
-extern "C" __global__ void __launch_bounds__(256) batch_norm_sums_float32(
-    const float* x, const float* dy, const float* mean, const float* var, double* partial, long long M, long long C,
-    double epsilon, long long rows, long long shares, long long tiles, long long lanes) {
-  gradient_sums(x, dy, mean, var, partial, M, C, epsilon, rows, shares, tiles, lanes);
-}
+#define KERNEL(...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__)
 
-extern "C" __global__ void __launch_bounds__(256) batch_norm_sums_float64(
-    const double* x, const double* dy, const double* mean, const double* var, double* partial, long long M, long long C,
-    double epsilon, long long rows, long long shares, long long tiles, long long lanes) {
-  gradient_sums(x, dy, mean, var, partial, M, C, epsilon, rows, shares, tiles, lanes);
-}
+#define KERNELS(T, dtype)                                                                                              \
+  KERNEL(256) batch_norm_sums_##dtype(const T* x, const T* dy, const T* mean, const T* var, double* partial,           \
+      long long M, long long C, double epsilon, long long rows, long long shares, long long tiles, long long lanes) {  \
+    gradient_sums(x, dy, mean, var, partial, M, C, epsilon, rows, shares, tiles, lanes);                               \
+  }                                                                                                                    \
+  KERNEL(256) batch_norm_input_##dtype(const T* x, const T* gamma, const T* mean, const T* var, const T* dy, T* dx,    \
+      const double* totals, long long M, long long C, double epsilon, long long rows, long long shares,                \
+      long long tiles, long long lanes) {                                                                              \
+    input_gradient(x, gamma, mean, var, dy, dx, totals, M, C, epsilon, rows, shares, tiles, lanes);                    \
+  }                                                                                                                    \
+  KERNEL(256, 2) batch_norm_gradient_held_##dtype(const T* x, const T* gamma, const T* mean, const T* var,             \
+      const T* dy, T* dx, double* totals, long long M, long long C, double epsilon, long long tiles,                   \
+      long long lanes) {                                                                                               \
+    held(x, gamma, mean, var, dy, dx, totals, M, C, epsilon, tiles, lanes);                                            \
+  }
 
-extern "C" __global__ void __launch_bounds__(256) batch_norm_input_float32(
-    const float* x, const float* gamma, const float* mean, const float* var, const float* dy, float* dx, const double*
-    totals, long long M, long long C, double epsilon, long long rows, long long shares, long long tiles, long long
-    lanes) {
-  input_gradient(x, gamma, mean, var, dy, dx, totals, M, C, epsilon, rows, shares, tiles, lanes);
-}
-
-extern "C" __global__ void __launch_bounds__(256) batch_norm_input_float64(
-    const double* x, const double* gamma, const double* mean, const double* var, const double* dy, double* dx, const
-    double* totals, long long M, long long C, double epsilon, long long rows, long long shares, long long tiles, long
-    long lanes) {
-  input_gradient(x, gamma, mean, var, dy, dx, totals, M, C, epsilon, rows, shares, tiles, lanes);
-}
-
-extern "C" __global__ void __launch_bounds__(256, 2) batch_norm_gradient_held_float32(
-    const float* x, const float* gamma, const float* mean, const float* var, const float* dy, float* dx, double* totals,
-    long long M, long long C, double epsilon, long long tiles, long long lanes) {
-  held(x, gamma, mean, var, dy, dx, totals, M, C, epsilon, tiles, lanes);
-}
-
-extern "C" __global__ void __launch_bounds__(256, 2) batch_norm_gradient_held_float64(
-    const double* x, const double* gamma, const double* mean, const double* var, const double* dy, double* dx, double*
-    totals, long long M, long long C, double epsilon, long long tiles, long long lanes) {
-  held(x, gamma, mean, var, dy, dx, totals, M, C, epsilon, tiles, lanes);
-}
+KERNELS(float, float32)
+KERNELS(double, float64)

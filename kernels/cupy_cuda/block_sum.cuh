@@ -1,7 +1,6 @@
 // The sum of a number of each thread of a block, the same bits at every call: the order depends on the block alone.
 #pragma once
-
-constexpr unsigned kAllLanes = 0xffffffffu;
+#include "warp.cuh"
 
 // To all lanes of a warp: in round r each adds what the lane 16 / 2^r away has.
 __device__ inline double warp_sum(double value) {

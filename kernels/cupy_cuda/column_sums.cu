@@ -39,12 +39,11 @@ __device__ inline void two_sums(const double* in, T* first, T* second, long long
   if (threadIdx.x < 32 && column < 2 * C) (column < C ? first + column : second + (column - C))[0] = T(total);
 }
 
-extern "C" __global__ void __launch_bounds__(512) two_column_sums_float32(const double* in, float* first, float* second,
-                                                                          long long count, long long C) {
-  two_sums(in, first, second, count, C);
-}
+#define TWO(T, dtype)                                                                                                  \
+  extern "C" __global__ void __launch_bounds__(512) two_column_sums_##dtype(const double* in, T* first, T* second,     \
+                                                                            long long count, long long C) {            \
+    two_sums(in, first, second, count, C);                                                                             \
+  }
 
-extern "C" __global__ void __launch_bounds__(512) two_column_sums_float64(const double* in, double* first, double* second,
-                                                                          long long count, long long C) {
-  two_sums(in, first, second, count, C);
-}
+TWO(float, float32)
+TWO(double, float64)

@@ -7,9 +7,9 @@
 //     else         lane, lane + lanes, lane + 2 lanes, lane + 3 lanes                      neighbours side by side
 #pragma once
 #include "pack.cuh"
+#include "warp.cuh"
 
 constexpr int kThreads = 256, kWarps = kThreads / 32;
-constexpr unsigned kAll = 0xffffffffu;  // all lanes of a warp take part in a shuffle
 
 // The channels of a thread. `first` is the first of the block, which has lanes * kPack of them.
 template <class T, bool packed>
@@ -68,7 +68,7 @@ template <int N>
 __device__ inline void sum_over_rows(double (&values)[N], int lanes, double (&shared)[kWarps][32][N]) {
   for (int apart = lanes; apart < 32; apart *= 2)
 #pragma unroll
-    for (int j = 0; j < N; ++j) values[j] += __shfl_xor_sync(kAll, values[j], apart);
+    for (int j = 0; j < N; ++j) values[j] += __shfl_xor_sync(kAllLanes, values[j], apart);
   const int warp = threadIdx.x / 32, lane = threadIdx.x % lanes;
   __syncthreads();  // or a sum before this one, in the same memory, might still be read
   if (threadIdx.x % 32 < lanes)

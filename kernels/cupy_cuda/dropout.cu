@@ -6,30 +6,20 @@
 // A Philox counter gives four words, made by one thread for four values beside each other: 16 or 32 bytes. Block b owns
 // the values from b * 4096 on, in four rounds. All that a thread reads is asked for before the words are made, which so
 // cost no time of their own: 8 bytes a value are moved in float32, 16 in float64.
-//
-// Philox4x32-10: Salmon, Moraes, Dror, Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3"; kernels/philox.py.
 #include "pack.cuh"
+#include "philox.cuh"
 
 constexpr int kThreads = 256, kRounds = 4, kWords = 4, kRound = kThreads * kWords, kBlock = kRounds * kRound;
 
 struct Mask {
-  unsigned key0, key1, step, layer;
+  uint2 key;
+  unsigned step, layer;
   unsigned long long least;  // up to 2^32
 
   // The bits k of the result: whether value 4 number + k is kept.
   __device__ unsigned kept(unsigned long long number) const {
-    unsigned c0 = unsigned(number), c1 = unsigned(number >> 32), c2 = step, c3 = layer, k0 = key0, k1 = key1;
-#pragma unroll
-    for (int round = 0; round < 10; ++round) {
-      const unsigned long long product0 = 0xD2511F53ull * c0, product1 = 0xCD9E8D57ull * c2;
-      c0 = unsigned(product1 >> 32) ^ c1 ^ k0;
-      c1 = unsigned(product1);
-      c2 = unsigned(product0 >> 32) ^ c3 ^ k1;
-      c3 = unsigned(product0);
-      k0 += 0x9E3779B9u;
-      k1 += 0xBB67AE85u;
-    }
-    return (c0 >= least) | (c1 >= least) << 1 | (c2 >= least) << 2 | (c3 >= least) << 3;
+    const uint4 words = philox4x32(make_uint4(unsigned(number), unsigned(number >> 32), step, layer), key);
+    return (words.x >= least) | (words.y >= least) << 1 | (words.z >= least) << 2 | (words.w >= least) << 3;
   }
 };
 
@@ -63,19 +53,18 @@ __device__ inline void drop(const T* x, T* y, long long n, const Mask& mask, T f
 template <class T>
 __device__ inline void drop(const T* x, T* y, long long n, double factor, long long least, long long key0, long long key1,
                             long long step, const long long* step_at, long long layer) {
-  const Mask mask{unsigned(key0), unsigned(key1), unsigned(step_at ? *step_at : step), unsigned(layer),
+  const Mask mask{make_uint2(unsigned(key0), unsigned(key1)), unsigned(step_at ? *step_at : step), unsigned(layer),
                   (unsigned long long)least};
   drop(x, y, n, mask, T(factor));
 }
 
-extern "C" __global__ void __launch_bounds__(256) dropout_float32(
-    const float* x, float* y, long long n, double factor, long long least, long long key0, long long key1, long long step,
-    const long long* step_at, long long layer) {
-  drop(x, y, n, factor, least, key0, key1, step, step_at, layer);
-}
+#define KERNEL(...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__)
 
-extern "C" __global__ void __launch_bounds__(256) dropout_float64(
-    const double* x, double* y, long long n, double factor, long long least, long long key0, long long key1, long long step,
-    const long long* step_at, long long layer) {
-  drop(x, y, n, factor, least, key0, key1, step, step_at, layer);
-}
+#define KERNELS(T, dtype)                                                                                              \
+  KERNEL(256) dropout_##dtype(const T* x, T* y, long long n, double factor, long long least, long long key0,           \
+      long long key1, long long step, const long long* step_at, long long layer) {                                     \
+    drop(x, y, n, factor, least, key0, key1, step, step_at, layer);                                                    \
+  }
+
+KERNELS(float, float32)
+KERNELS(double, float64)

@@ -112,7 +112,7 @@ __device__ inline void row_gradients(const T* __restrict__ x, const T* __restric
 #pragma unroll
     for (int i = 0; i < kBackward<T>; ++i) {
       double sum = sums[s][i];
-      for (int apart = lanes; apart < 32; apart *= 2) sum += __shfl_xor_sync(kAll, sum, apart);
+      for (int apart = lanes; apart < 32; apart *= 2) sum += __shfl_xor_sync(kAllLanes, sum, apart);
       __syncthreads();  // or sums of the last round might still be read
       columns[warp][threadIdx.x % 32] = sum;
       __syncthreads();  // or a sum might be read before it is there
@@ -139,26 +139,17 @@ __device__ inline void backward(const T* x, const T* gamma, const T* mean, const
   else row_gradients<false>(x, gamma, mean, var, dy, dx, partial, B, C, epsilon, int(lanes));
 }
 
-extern "C" __global__ void __launch_bounds__(256, 2) layer_norm_forward_float32(
-    const float* x, const float* gamma, const float* beta, float* y, float* mean, float* var, long long B, long long C,
-    double epsilon, long long lanes) {
-  forward(x, gamma, beta, y, mean, var, B, C, epsilon, lanes);
-}
+#define KERNEL(...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__)
 
-extern "C" __global__ void __launch_bounds__(256, 2) layer_norm_forward_float64(
-    const double* x, const double* gamma, const double* beta, double* y, double* mean, double* var, long long B, long long C,
-    double epsilon, long long lanes) {
-  forward(x, gamma, beta, y, mean, var, B, C, epsilon, lanes);
-}
+#define KERNELS(T, dtype)                                                                                              \
+  KERNEL(256, 2) layer_norm_forward_##dtype(const T* x, const T* gamma, const T* beta, T* y, T* mean, T* var,          \
+      long long B, long long C, double epsilon, long long lanes) {                                                     \
+    forward(x, gamma, beta, y, mean, var, B, C, epsilon, lanes);                                                       \
+  }                                                                                                                    \
+  KERNEL(512) layer_norm_backward_##dtype(const T* x, const T* gamma, const T* mean, const T* var, const T* dy, T* dx, \
+      double* partial, long long B, long long C, double epsilon, long long lanes) {                                    \
+    backward(x, gamma, mean, var, dy, dx, partial, B, C, epsilon, lanes);                                              \
+  }
 
-extern "C" __global__ void __launch_bounds__(512) layer_norm_backward_float32(
-    const float* x, const float* gamma, const float* mean, const float* var, const float* dy, float* dx, double* partial,
-    long long B, long long C, double epsilon, long long lanes) {
-  backward(x, gamma, mean, var, dy, dx, partial, B, C, epsilon, lanes);
-}
-
-extern "C" __global__ void __launch_bounds__(512) layer_norm_backward_float64(
-    const double* x, const double* gamma, const double* mean, const double* var, const double* dy, double* dx,
-    double* partial, long long B, long long C, double epsilon, long long lanes) {
-  backward(x, gamma, mean, var, dy, dx, partial, B, C, epsilon, lanes);
-}
+KERNELS(float, float32)
+KERNELS(double, float64)

@@ -72,37 +72,21 @@ __device__ inline void column_gradients(const T* __restrict__ x, const T* __rest
   partial[(share * 2 + 1) * C + c] = sums[1];
 }
 
-extern "C" __global__ void __launch_bounds__(256) layer_norm_long_forward_float32(
-    const float* x, const float* gamma, const float* beta, float* y, float* mean, float* var, long long C, double epsilon) {
-  normalize_row(x, gamma, beta, y, mean, var, C, epsilon);
-}
+#define KERNEL(...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__)
 
-extern "C" __global__ void __launch_bounds__(256) layer_norm_long_forward_float64(
-    const double* x, const double* gamma, const double* beta, double* y, double* mean, double* var, long long C,
-    double epsilon) {
-  normalize_row(x, gamma, beta, y, mean, var, C, epsilon);
-}
+#define KERNELS(T, dtype)                                                                                              \
+  KERNEL(256) layer_norm_long_forward_##dtype(const T* x, const T* gamma, const T* beta, T* y, T* mean, T* var,        \
+      long long C, double epsilon) {                                                                                   \
+    normalize_row(x, gamma, beta, y, mean, var, C, epsilon);                                                           \
+  }                                                                                                                    \
+  KERNEL(256) layer_norm_long_input_##dtype(const T* x, const T* gamma, const T* mean, const T* var, const T* dy,      \
+      T* dx, long long C, double epsilon) {                                                                            \
+    row_gradient(x, gamma, mean, var, dy, dx, C, epsilon);                                                             \
+  }                                                                                                                    \
+  KERNEL(256) layer_norm_long_columns_##dtype(const T* x, const T* mean, const T* var, const T* dy, double* partial,   \
+      long long B, long long C, double epsilon, long long shares) {                                                    \
+    column_gradients(x, mean, var, dy, partial, B, C, epsilon, shares);                                                \
+  }
 
-extern "C" __global__ void __launch_bounds__(256) layer_norm_long_input_float32(
-    const float* x, const float* gamma, const float* mean, const float* var, const float* dy, float* dx, long long C,
-    double epsilon) {
-  row_gradient(x, gamma, mean, var, dy, dx, C, epsilon);
-}
-
-extern "C" __global__ void __launch_bounds__(256) layer_norm_long_input_float64(
-    const double* x, const double* gamma, const double* mean, const double* var, const double* dy, double* dx, long long C,
-    double epsilon) {
-  row_gradient(x, gamma, mean, var, dy, dx, C, epsilon);
-}
-
-extern "C" __global__ void __launch_bounds__(256) layer_norm_long_columns_float32(
-    const float* x, const float* mean, const float* var, const float* dy, double* partial, long long B, long long C,
-    double epsilon, long long shares) {
-  column_gradients(x, mean, var, dy, partial, B, C, epsilon, shares);
-}
-
-extern "C" __global__ void __launch_bounds__(256) layer_norm_long_columns_float64(
-    const double* x, const double* mean, const double* var, const double* dy, double* partial, long long B, long long C,
-    double epsilon, long long shares) {
-  column_gradients(x, mean, var, dy, partial, B, C, epsilon, shares);
-}
+KERNELS(float, float32)
+KERNELS(double, float64)

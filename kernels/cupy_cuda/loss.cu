@@ -138,26 +138,17 @@ __device__ inline void long_row(const T* __restrict__ z, const long long* labels
     dz[b * C + c] = example.slope(c, exponential(z[c] - top[0]), per_total, T(hit + miss), T(miss));
 }
 
-extern "C" __global__ void __launch_bounds__(256, 2) softmax_cross_entropy_float32(
-    const float* z, const long long* labels, const int* short_labels, const float* weights, double hit, double miss,
-    float* loss, float* dz, long long B, long long C, long long lanes) {
-  held(z, labels, short_labels, weights, hit, miss, loss, dz, B, C, int(lanes));
-}
+#define KERNEL(...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__)
 
-extern "C" __global__ void __launch_bounds__(256, 2) softmax_cross_entropy_float64(
-    const double* z, const long long* labels, const int* short_labels, const double* weights, double hit, double miss,
-    double* loss, double* dz, long long B, long long C, long long lanes) {
-  held(z, labels, short_labels, weights, hit, miss, loss, dz, B, C, int(lanes));
-}
+#define KERNELS(T, dtype)                                                                                              \
+  KERNEL(256, 2) softmax_cross_entropy_##dtype(const T* z, const long long* labels, const int* short_labels,           \
+      const T* weights, double hit, double miss, T* loss, T* dz, long long B, long long C, long long lanes) {          \
+    held(z, labels, short_labels, weights, hit, miss, loss, dz, B, C, int(lanes));                                     \
+  }                                                                                                                    \
+  KERNEL(256, 2) softmax_cross_entropy_long_##dtype(const T* z, const long long* labels, const int* short_labels,      \
+      const T* weights, double hit, double miss, T* loss, T* dz, long long C) {                                        \
+    long_row(z, labels, short_labels, weights, hit, miss, loss, dz, C);                                                \
+  }
 
-extern "C" __global__ void __launch_bounds__(256, 2) softmax_cross_entropy_long_float32(
-    const float* z, const long long* labels, const int* short_labels, const float* weights, double hit, double miss,
-    float* loss, float* dz, long long C) {
-  long_row(z, labels, short_labels, weights, hit, miss, loss, dz, C);
-}
-
-extern "C" __global__ void __launch_bounds__(256, 2) softmax_cross_entropy_long_float64(
-    const double* z, const long long* labels, const int* short_labels, const double* weights, double hit, double miss,
-    double* loss, double* dz, long long C) {
-  long_row(z, labels, short_labels, weights, hit, miss, loss, dz, C);
-}
+KERNELS(float, float32)
+KERNELS(double, float64)

@@ -191,38 +191,21 @@ __device__ inline void overlapping(const T* x, const T* y, const T* dy, T* dx, c
   else collect<false>(x, y, dy, dx, at, p);
 }
 
-extern "C" __global__ void __launch_bounds__(256, 2) max_pool2d_forward_float32(
-    const float* x, float* y, long long N, long long H, long long W, long long C, long long OH, long long OW,
-    long long window, long long stride) {
-  forward(x, y, {N, H, W, C, OH, OW, int(window), int(stride)});
-}
+#define KERNEL(...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__)
 
-extern "C" __global__ void __launch_bounds__(256, 2) max_pool2d_forward_float64(
-    const double* x, double* y, long long N, long long H, long long W, long long C, long long OH, long long OW,
-    long long window, long long stride) {
-  forward(x, y, {N, H, W, C, OH, OW, int(window), int(stride)});
-}
+#define KERNELS(T, dtype)                                                                                              \
+  KERNEL(256, 2) max_pool2d_forward_##dtype(const T* x, T* y, long long N, long long H, long long W, long long C,      \
+      long long OH, long long OW, long long window, long long stride) {                                                \
+    forward(x, y, {N, H, W, C, OH, OW, int(window), int(stride)});                                                     \
+  }                                                                                                                    \
+  KERNEL(256, 2) max_pool2d_apart_##dtype(const T* x, const T* dy, T* dx, long long N, long long H, long long W,       \
+      long long C, long long OH, long long OW, long long window, long long stride) {                                   \
+    apart(x, dy, dx, {N, H, W, C, OH, OW, int(window), int(stride)});                                                  \
+  }                                                                                                                    \
+  KERNEL(256, 2) max_pool2d_overlapping_##dtype(const T* x, const T* y, const T* dy, T* dx, long long N, long long H,  \
+      long long W, long long C, long long OH, long long OW, long long window, long long stride) {                      \
+    overlapping(x, y, dy, dx, {N, H, W, C, OH, OW, int(window), int(stride)});                                         \
+  }
 
-extern "C" __global__ void __launch_bounds__(256, 2) max_pool2d_apart_float32(
-    const float* x, const float* dy, float* dx, long long N, long long H, long long W, long long C,
-    long long OH, long long OW, long long window, long long stride) {
-  apart(x, dy, dx, {N, H, W, C, OH, OW, int(window), int(stride)});
-}
-
-extern "C" __global__ void __launch_bounds__(256, 2) max_pool2d_apart_float64(
-    const double* x, const double* dy, double* dx, long long N, long long H, long long W, long long C,
-    long long OH, long long OW, long long window, long long stride) {
-  apart(x, dy, dx, {N, H, W, C, OH, OW, int(window), int(stride)});
-}
-
-extern "C" __global__ void __launch_bounds__(256, 2) max_pool2d_overlapping_float32(
-    const float* x, const float* y, const float* dy, float* dx, long long N, long long H, long long W, long long C,
-    long long OH, long long OW, long long window, long long stride) {
-  overlapping(x, y, dy, dx, {N, H, W, C, OH, OW, int(window), int(stride)});
-}
-
-extern "C" __global__ void __launch_bounds__(256, 2) max_pool2d_overlapping_float64(
-    const double* x, const double* y, const double* dy, double* dx, long long N, long long H, long long W, long long C,
-    long long OH, long long OW, long long window, long long stride) {
-  overlapping(x, y, dy, dx, {N, H, W, C, OH, OW, int(window), int(stride)});
-}
+KERNELS(float, float32)
+KERNELS(double, float64)

@@ -3,10 +3,10 @@
 //
 // Numbers that change from one replay of a CUDA graph to the next, the step and the place in a log, come by value or from
 // the memory of the GPU: `_at` is null or says where the number lies.
+#include "block_sum.cuh"
 #include "pack.cuh"
 
 constexpr int kThreads = 256, kWarps = kThreads / 32, kAtOnce = 4;
-constexpr unsigned kAll = 0xffffffffu;  // all lanes of a warp take part in a shuffle
 
 __device__ inline long long value_of(long long value, const long long* at) { return at ? *at : value; }
 
@@ -39,17 +39,6 @@ __device__ inline void gather(const T* examples, const long long* labels, const 
   if (lane == 0) y[b] = labels[row];
 }
 
-// The sum of the `value` of all threads of the block, in double, to the first.
-__device__ inline double block_sum(double value) {
-  __shared__ double sums[kWarps];
-  for (int apart = 16; apart > 0; apart /= 2) value += __shfl_xor_sync(kAll, value, apart);
-  if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = value;
-  __syncthreads();  // or the sum of a warp might be read before it is there
-  value = 0;
-  for (int w = 0; w < kWarps; ++w) value += sums[w];
-  return value;
-}
-
 // partial[blocks] <- sums of x, or of its squares, over the values of each block: those of thread `at` of the grid are
 // at, at + threads of the grid, ... Four sums a thread, so that four values are on their way.
 template <bool squares, class T>
@@ -63,16 +52,16 @@ __device__ inline void partial_sums(const T* __restrict__ x, long long n, double
 #pragma unroll
     for (int k = 0; k < kAtOnce; ++k) sums[k] += squares ? double(values[k]) * double(values[k]) : double(values[k]);
   }
-  const double sum = block_sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+  const double sum = block_sum<kThreads>((sums[0] + sums[1]) + (sums[2] + sums[3]));
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
 // log[i] <- the sum of partial[count], or its root. One block.
-extern "C" __global__ void __launch_bounds__(256) resident_log(const double* partial, long long count, long long root,
-                                                               double* log, long long i, const long long* i_at) {
+extern "C" __global__ void __launch_bounds__(kThreads)
+resident_log(const double* partial, long long count, long long root, double* log, long long i, const long long* i_at) {
   double sum = 0;
   for (long long j = threadIdx.x; j < count; j += kThreads) sum += partial[j];
-  sum = block_sum(sum);
+  sum = block_sum<kThreads>(sum);
   if (threadIdx.x == 0) log[value_of(i, i_at)] = root ? sqrt(sum) : sum;
 }
 
@@ -117,8 +106,8 @@ __device__ inline void misses(const T* __restrict__ z, const long long* __restri
       answer = c;
     }
   for (int apart = 16; apart > 0; apart /= 2) {
-    const T other = __shfl_xor_sync(kAll, best, apart);
-    const long long place = __shfl_xor_sync(kAll, answer, apart);
+    const T other = __shfl_xor_sync(kAllLanes, best, apart);
+    const long long place = __shfl_xor_sync(kAllLanes, answer, apart);
     const bool equal = other == best || (other != other && best != best);
     if (equal ? place < answer : best == best && !(other <= best)) {
       best = other;
@@ -128,56 +117,28 @@ __device__ inline void misses(const T* __restrict__ z, const long long* __restri
   if (lane == 0 && b < B) missed[b] = answer == labels[b] ? T(0) : T(1);
 }
 
-extern "C" __global__ void __launch_bounds__(256) resident_gather_float32(
-    const float* examples, const long long* labels, const long long* indices, long long step, const long long* step_at,
-    float* x, long long* y, long long B, long long F, long long lanes) {
-  gather(examples, labels, indices, step, step_at, x, y, B, F, lanes);
-}
+#define KERNEL extern "C" __global__ void __launch_bounds__(kThreads)
 
-extern "C" __global__ void __launch_bounds__(256) resident_gather_float64(
-    const double* examples, const long long* labels, const long long* indices, long long step, const long long* step_at,
-    double* x, long long* y, long long B, long long F, long long lanes) {
-  gather(examples, labels, indices, step, step_at, x, y, B, F, lanes);
-}
+#define GATHER(T, dtype)                                                                                               \
+  KERNEL resident_gather_##dtype(const T* examples, const long long* labels, const long long* indices, long long step, \
+                                 const long long* step_at, T* x, long long* y, long long B, long long F,               \
+                                 long long lanes) {                                                                    \
+    gather(examples, labels, indices, step, step_at, x, y, B, F, lanes);                                               \
+  }
 
-extern "C" __global__ void __launch_bounds__(256) resident_gather_int64(
-    const long long* examples, const long long* labels, const long long* indices, long long step, const long long* step_at,
-    long long* x, long long* y, long long B, long long F, long long lanes) {
-  gather(examples, labels, indices, step, step_at, x, y, B, F, lanes);
-}
+#define OTHERS(T, dtype)                                                                                               \
+  KERNEL resident_sums_##dtype(const T* x, long long n, double* partial) { partial_sums<false>(x, n, partial); }       \
+  KERNEL resident_squares_##dtype(const T* x, long long n, double* partial) { partial_sums<true>(x, n, partial); }     \
+  KERNEL resident_clip_##dtype(T* g, long long n, double threshold, const double* log, long long i,                    \
+                               const long long* i_at) {                                                                \
+    clip(g, n, threshold, log, i, i_at);                                                                               \
+  }                                                                                                                    \
+  KERNEL resident_misses_##dtype(const T* z, const long long* labels, T* missed, long long B, long long C) {           \
+    misses(z, labels, missed, B, C);                                                                                   \
+  }
 
-extern "C" __global__ void __launch_bounds__(256) resident_sums_float32(const float* x, long long n, double* partial) {
-  partial_sums<false>(x, n, partial);
-}
-
-extern "C" __global__ void __launch_bounds__(256) resident_sums_float64(const double* x, long long n, double* partial) {
-  partial_sums<false>(x, n, partial);
-}
-
-extern "C" __global__ void __launch_bounds__(256) resident_squares_float32(const float* x, long long n, double* partial) {
-  partial_sums<true>(x, n, partial);
-}
-
-extern "C" __global__ void __launch_bounds__(256) resident_squares_float64(const double* x, long long n, double* partial) {
-  partial_sums<true>(x, n, partial);
-}
-
-extern "C" __global__ void __launch_bounds__(256) resident_clip_float32(
-    float* g, long long n, double threshold, const double* log, long long i, const long long* i_at) {
-  clip(g, n, threshold, log, i, i_at);
-}
-
-extern "C" __global__ void __launch_bounds__(256) resident_clip_float64(
-    double* g, long long n, double threshold, const double* log, long long i, const long long* i_at) {
-  clip(g, n, threshold, log, i, i_at);
-}
-
-extern "C" __global__ void __launch_bounds__(256) resident_misses_float32(
-    const float* z, const long long* labels, float* missed, long long B, long long C) {
-  misses(z, labels, missed, B, C);
-}
-
-extern "C" __global__ void __launch_bounds__(256) resident_misses_float64(
-    const double* z, const long long* labels, double* missed, long long B, long long C) {
-  misses(z, labels, missed, B, C);
-}
+GATHER(float, float32)
+GATHER(double, float64)
+GATHER(long long, int64)
+OTHERS(float, float32)
+OTHERS(double, float64)

@@ -7,8 +7,8 @@
 //     else         column (k kPack + j) lanes + lane         neighbours side by side
 #pragma once
 #include "pack.cuh"
+#include "warp.cuh"
 
-constexpr unsigned kAll = 0xffffffffu;  // all lanes of a warp take part in a shuffle
 constexpr int kMostWarps = 16;
 
 template <class T, bool packed, int kValues>
@@ -65,7 +65,7 @@ template <class Op, int N, class V>
 __device__ inline void over_row(V (&values)[N], int lanes, V (&shared)[kMostWarps][N]) {
   for (int apart = min(lanes, 32) / 2; apart > 0; apart /= 2)
 #pragma unroll
-    for (int i = 0; i < N; ++i) values[i] = Op()(values[i], __shfl_xor_sync(kAll, values[i], apart));
+    for (int i = 0; i < N; ++i) values[i] = Op()(values[i], __shfl_xor_sync(kAllLanes, values[i], apart));
   if (lanes <= 32) return;
   const int warp = threadIdx.x / 32, warps = lanes / 32, first = warp / warps * warps;
   __syncthreads();  // or what a warp left here the last time might still be read
