@@ -27,8 +27,12 @@ __device__ inline void share_moments(const T* __restrict__ x, double* __restrict
   const Share at(M, rows, shares, tiles);
   const Columns<T, packed> columns(at.tile, lanes, C);
   const T* group = x + at.g * M * C;
-  double count = 0;
+  double count = 0, pivots[kColumns];
   Moments m[kColumns];
+  T firsts[kColumns];
+  columns.load(group + at.first * C, firsts);
+#pragma unroll
+  for (int j = 0; j < kColumns; ++j) pivots[j] = pivot_of(firsts[j]);
   for (long long row = at.first + columns.row_lane; row < at.last; row += kAtOnce * columns.row_lanes) {
     T values[kAtOnce][kColumns];
     int rows_here = 0;
@@ -38,12 +42,9 @@ __device__ inline void share_moments(const T* __restrict__ x, double* __restrict
       if (here < at.last) {
         columns.load(group + here * C, values[k]);
         ++rows_here;
-      } else {
-#pragma unroll
-        for (int j = 0; j < kColumns; ++j) values[k][j] = T(0);
       }
     }
-    add_values(m, count, values, rows_here);
+    add_values(m, count, values, rows_here, pivots);
   }
   const double n = double(at.last - at.first), per_n = reciprocal(n);
   double sums[kColumns], mean[kColumns];
@@ -62,7 +63,7 @@ __device__ inline void share_moments(const T* __restrict__ x, double* __restrict
 #pragma unroll
   for (int j = 0; j < kColumns; ++j)
     if (columns.inside(j)) {
-      out[columns.channel(j)] = mean[j];
+      out[columns.channel(j)] = pivots[j] + mean[j];
       out[C + columns.channel(j)] = sums[j];
     }
 }
@@ -85,15 +86,17 @@ __device__ inline void statistics(const double* __restrict__ partial, T* __restr
   const long long c = blockIdx.x % tiles * 32 + lane;
   const double* means = partial + g * shares * 2 * C + min(c, C - 1);
   const double* squares = means + C;
+  const double pivot = pivot_of(means[0]);
   double total = 0;
 #pragma unroll 4
-  for (long long s = lane_of_shares; s < shares; s += kSumLanes) total += double(min(rows, M - s * rows)) * means[s * 2 * C];
+  for (long long s = lane_of_shares; s < shares; s += kSumLanes)
+    total += double(min(rows, M - s * rows)) * (means[s * 2 * C] - pivot);
   sums[lane_of_shares][lane] = total;
   __syncthreads();  // or sums might be added before they are there
   total = 0;
 #pragma unroll
   for (int k = 0; k < kSumLanes; ++k) total += sums[k][lane];
-  const double center = quotient(total, double(M), reciprocal(double(M)));
+  const double center = pivot + quotient(total, double(M), reciprocal(double(M)));
   __syncthreads();  // or the squares might overwrite sums that are still to be read
   total = 0;
 #pragma unroll 4
@@ -164,7 +167,11 @@ __device__ inline void normalize_held(const T* __restrict__ x, const T* __restri
   const Columns<T, packed> columns(blockIdx.x % tiles, lanes, C);
   x += g * M * C, y += g * M * C;
   T values[kHeld][kColumns];
-  double sums[kColumns] = {}, squares[kColumns] = {};
+  double sums[kColumns] = {}, squares[kColumns] = {}, pivots[kColumns];
+  T firsts[kColumns];
+  columns.load(x, firsts);
+#pragma unroll
+  for (int j = 0; j < kColumns; ++j) pivots[j] = pivot_of(firsts[j]);
 #pragma unroll
   for (int k = 0; k < kHeld; ++k) {
     const long long row = columns.row_lane + k * columns.row_lanes;
@@ -174,10 +181,10 @@ __device__ inline void normalize_held(const T* __restrict__ x, const T* __restri
   for (int k = 0; k < kHeld; ++k)
     if (columns.row_lane + k * columns.row_lanes < M)
 #pragma unroll
-      for (int j = 0; j < kColumns; ++j) sums[j] += double(values[k][j]);
+      for (int j = 0; j < kColumns; ++j) sums[j] += double(values[k][j]) - pivots[j];
   sum_over_rows(sums, lanes, shared);
 #pragma unroll
-  for (int j = 0; j < kColumns; ++j) sums[j] = quotient(sums[j], double(M), reciprocal(double(M)));  // the mean from here on
+  for (int j = 0; j < kColumns; ++j) sums[j] = pivots[j] + quotient(sums[j], double(M), reciprocal(double(M)));  // the mean from here on
 #pragma unroll
   for (int k = 0; k < kHeld; ++k)
     if (columns.row_lane + k * columns.row_lanes < M)

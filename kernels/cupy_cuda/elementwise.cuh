@@ -13,7 +13,7 @@ constexpr int kThreads = 256, kRounds = 2;
 template <class T>
 constexpr int kBlock = kThreads * kRounds * kPack<T>;
 
-// For all i < n: f(in values at i, out values at i). Every output is also an input; no two vectors overlap otherwise.
+// For all i < n: f(in values at i, out values at i). An output may be an input; no two vectors overlap otherwise.
 template <class T, int kIn, int kOut, class F>
 __device__ inline void elementwise(long long n, const T* const (&in)[kIn], T* const (&out)[kOut], const F& f) {
   constexpr int kPacked = kPack<T>;
@@ -21,6 +21,8 @@ __device__ inline void elementwise(long long n, const T* const (&in)[kIn], T* co
   bool packed = first + kBlock<T> <= n;
 #pragma unroll
   for (int i = 0; i < kIn; ++i) packed &= on_packs(in[i]);
+#pragma unroll
+  for (int i = 0; i < kOut; ++i) packed &= on_packs(out[i]);
 
   T values[kRounds][kIn][kPacked];
   const long long mine = first + threadIdx.x * (packed ? kPacked : 1);

@@ -31,11 +31,13 @@ __device__ inline void normalize_row(const T* __restrict__ x, const T* __restric
   const long long start = (here ? b : 0) * C;
   T values[kForward<T>];
   row.load(x + start, values, T(0));
+  const double pivot = pivot_of(x[start]);
   double sum[1] = {};
 #pragma unroll
-  for (int i = 0; i < kForward<T>; ++i) sum[0] += double(values[i]);
+  for (int i = 0; i < kForward<T>; ++i)
+    if (row.inside(i)) sum[0] += double(values[i]) - pivot;
   over_row<Add>(sum, lanes, shared);
-  const double n = double(C), per_n = reciprocal(n), center = quotient(sum[0], n, per_n);
+  const double n = double(C), per_n = reciprocal(n), center = pivot + quotient(sum[0], n, per_n);
   const T middle = T(center);
   sum[0] = 0;
 #pragma unroll

@@ -13,16 +13,17 @@ __device__ inline void normalize_row(const T* __restrict__ x, const T* __restric
   __shared__ double shared[kMostWarps][1];
   const long long b = blockIdx.x;
   x += b * C, y += b * C;
+  const double n = double(C), pivot = pivot_of(x[0]);
   double sum[1] = {};
 #pragma unroll 8
-  for (long long c = threadIdx.x; c < C; c += kThreads) sum[0] += double(x[c]);
+  for (long long c = threadIdx.x; c < C; c += kThreads) sum[0] += double(x[c]) - pivot;
   over_row<Add>(sum, kThreads, shared);
-  const double center = sum[0] / double(C);
+  const double center = pivot + quotient(sum[0], n, reciprocal(n));
   sum[0] = 0;
 #pragma unroll 8
   for (long long c = threadIdx.x; c < C; c += kThreads) sum[0] += (double(x[c]) - center) * (double(x[c]) - center);
   over_row<Add>(sum, kThreads, shared);
-  const T middle = T(center), variance = T(sum[0] / double(C)), scale = T(per_sigma(variance, epsilon));
+  const T middle = T(center), variance = T(sum[0] * reciprocal(n)), scale = T(per_sigma(variance, epsilon));
   if (threadIdx.x == 0) {
     mean[b] = middle;
     var[b] = variance;

@@ -31,12 +31,12 @@ struct Example {
   __device__ Example(const T* weights, const long long* labels, const int* short_labels, long long b, long long C)
       : weight(weights[b]), label(labels ? labels[b] : short_labels[b]), known(0 <= label && label < C) {}
 
-  // `shifted` is the sum of all s_c, `row` the logits.
-  __device__ T loss(const T* row, T top, double total, double shifted, double hit, double miss) const {
+  // `missed` is the sum of all miss s_c, `row` the logits.
+  __device__ T loss(const T* row, T top, double total, double missed, double hit) const {
     if (!known) return T(0) / T(0) * weight;
     if (weight == T(0)) return T(0);
     const double s = double(row[label]) - double(top);
-    return T(double(weight) * (double(log_of_one_and(T(total - 1))) - hit * s - miss * shifted));
+    return T(double(weight) * (double(log_of_one_and(T(total - 1))) - hit * s - missed));
   }
 
   // `power` is exp s_c, `per_total` 1 / sum_c exp s_c.
@@ -60,19 +60,19 @@ __device__ inline void held_row(const T* __restrict__ z, const Example<T>& examp
 #pragma unroll
   for (int i = 0; i < kValues; ++i) top[0] = Larger()(top[0], values[i]);
   over_row<Larger>(top, lanes, tops);
-  double sums[2] = {};  // of exp s, of s
+  double sums[2] = {};  // of exp s, of miss s
 #pragma unroll
   for (int i = 0; i < kValues; ++i) {
     const T s = values[i] - top[0];  // at most 0, so that exp cannot overflow
     values[i] = exponential(s);
     if (row.inside(i)) {
       sums[0] += double(values[i]);
-      sums[1] += double(s);
+      sums[1] += miss * double(s);
     }
   }
   over_row<Add>(sums, lanes, totals);
   if (!here) return;
-  if (row.lane == 0) *loss = example.loss(z, top[0], sums[0], sums[1], hit, miss);
+  if (row.lane == 0) *loss = example.loss(z, top[0], sums[0], sums[1], hit);
   if (!dz) return;
   const T per_total = T(reciprocal(sums[0]));
 #pragma unroll
@@ -94,6 +94,14 @@ __device__ inline void held(const T* z, const long long* labels, const int* shor
   else held_row<false>(z + b * C, example, here, hit, miss, loss + b, slopes, C, lanes);
 }
 
+// Turn sums of exp (z - from) and of miss (z - from), over `count` logits, into those of z - to.
+template <class T>
+__device__ inline void move(double (&sums)[2], double count, double miss, T from, T to) {
+  if (count == 0 || !(from < to)) return;
+  sums[0] *= double(exponential(from - to));
+  sums[1] += count * miss * (double(from) - double(to));
+}
+
 // Block b has row b. Each thread keeps the largest of its logits so far and the sum of exp (z - largest), which shrinks
 // when a larger one comes (Milakov and Gimelshein 2018, arXiv:1805.02867).
 template <class T>
@@ -108,29 +116,29 @@ __device__ inline void long_row(const T* __restrict__ z, const long long* labels
   const Example<T> example(weights, labels, short_labels, b, C);
   z += b * C;
   T mine = -infinity;
-  double sums[2] = {};  // of exp (z - mine), of z
+  double count = 0, sums[2] = {};  // of exp s, of miss s, with s = z - mine
   for (long long first = threadIdx.x; first < C; first += kAtOnce * kThreads) {
     T values[kAtOnce], largest = mine;
 #pragma unroll
     for (int k = 0; k < kAtOnce; ++k) values[k] = first + k * kThreads < C ? z[first + k * kThreads] : -infinity;
 #pragma unroll
     for (int k = 0; k < kAtOnce; ++k) largest = Larger()(largest, values[k]);
-    if (mine < largest) {
-      sums[0] *= double(exponential(mine - largest));
-      mine = largest;
-    }
+    move(sums, count, miss, mine, largest);
+    mine = largest;
 #pragma unroll
     for (int k = 0; k < kAtOnce; ++k)
       if (first + k * kThreads < C) {
-        sums[0] += values[k] == -infinity ? 0.0 : double(exponential(values[k] - mine));  // none larger yet: no inf - inf
-        sums[1] += double(values[k]);
+        const T s = values[k] == -infinity ? -infinity : values[k] - mine;  // mine may be -inf too, as long as all are
+        sums[0] += double(exponential(s));
+        sums[1] += miss * double(s);
+        ++count;
       }
   }
   T top[1] = {mine};
   over_row<Larger>(top, kThreads, tops);
-  if (sums[0] != 0) sums[0] *= double(exponential(mine - top[0]));
+  move(sums, count, miss, mine, top[0]);
   over_row<Add>(sums, kThreads, totals);
-  if (threadIdx.x == 0) loss[b] = example.loss(z, top[0], sums[0], sums[1] - double(C) * double(top[0]), hit, miss);
+  if (threadIdx.x == 0) loss[b] = example.loss(z, top[0], sums[0], sums[1], hit);
   if (!dz) return;
   const T per_total = T(reciprocal(sums[0]));
 #pragma unroll 8
