@@ -141,3 +141,14 @@ def test_extremes_come_out_as_from_the_reference(launch, reference, rule, clip):
     for a, e in zip(got, expected, strict=True):
         np.testing.assert_allclose(a, e, rtol=8 * info.eps)
     assert np.isnan(got[0][0])
+
+
+@pytest.mark.parametrize("rule", ["rmsprop", "adam", "nadam"])
+def test_squares_that_are_too_large_for_a_float_before_they_are_averaged(launch, reference, rule):
+    g = np.array([3e19, -4e20, 5e20], "f4")  # squares beyond 3.4e38, their averages below it
+    old = [np.array([1, 2, 3], "f4"), g, *[np.full(3, 0.5, "f4") for _ in STATE[rule]]]
+    got = [v.copy() for v in old]
+    step(launch, rule, got)
+    exact = exact_step(reference, rule, old)
+    assert max(abs(v).max() for v in exact) < np.finfo("f4").max
+    assert_within(rule, got, old, exact)
