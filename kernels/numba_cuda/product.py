@@ -11,12 +11,12 @@ from .operands import Operand
 from .product4 import Tile, add_slices, make_product, same_row
 
 THREADS = (16, 16)
-# Large tiles read each number seldom, small ones give blocks to all multiprocessors when there is little to do.
-TILES = (Tile(8, 8, 8), Tile(8, 4, 8), Tile(4, 4, 16), Tile(8, 2, 8), Tile(2, 2, 32))
-REGISTERS = {4: 64, 8: 32}  # most outputs of a thread, by the bytes of a number: 8 x 8 doubles would be 128 registers
-# Half of the 132 multiprocessors of an H200 and more of most others. A constant, so that the bits of a result do not
-# depend on the device.
-ENOUGH_BLOCKS = 132
+# Large tiles read each number seldom, small ones give blocks to all multiprocessors when there is little to do. To each
+# the share of multiplications among the instructions of its loop, on sm_90.
+TILES = {Tile(8, 8, 8): 0.71, Tile(8, 4, 8): 0.69, Tile(2, 2, 32): 0.42}
+SMALLEST = Tile(2, 2, 32)
+# Near the 132 multiprocessors of an H200. A constant, so that the bits of a result do not depend on the device.
+ENOUGH_BLOCKS = 128
 SHORTEST_SLICE = 256  # terms; below that the second launch costs more than it gains
 
 
@@ -40,9 +40,10 @@ def product(
     rows = y.shape[0] if rows is None else rows
     if rows == 0:
         return
-    tile = tile_for(rows, y.shape[1], y.dtype.itemsize)
+    sliced = target is same_row
+    tile = tile_for(rows, y.shape[1], depth if sliced else 0, y.dtype.itemsize)
     blocks = blocks_for(rows, tile.shape[0]), blocks_for(y.shape[1], tile.shape[1])
-    length, slices = slices_for(blocks[0] * blocks[1], depth, tile) if target is same_row else (depth, 1)
+    length, slices = slices_for(blocks[0] * blocks[1], depth, tile) if sliced else (depth, 1)
     biased = b is not None
     kernel = make_product(tile, left, right, target)
     to = y if slices == 1 else _partial(slices * rows, y.shape[1], y.dtype.name)
@@ -52,25 +53,31 @@ def product(
 
 
 @cache
-def tile_for(rows: int, columns: int, itemsize: int) -> Tile:
-    """Return the first tile that is more than half filled and gives enough blocks, or the smallest one.
+def tile_for(rows: int, columns: int, depth: int, itemsize: int) -> Tile:
+    """Return the tile with the fewest instructions, of those that give enough blocks, or the smallest.
 
-    >>> tile_for(4096, 4096, 4), tile_for(64, 256, 4), tile_for(65536, 10, 4)
-    (Tile(each_x=8, each_w=8, step=8), Tile(each_x=2, each_w=2, step=32), Tile(each_x=2, each_w=2, step=32))
+    Always the smallest for doubles: of 8 x 8 a thread has no registers for, and they are slow on most GPUs anyway.
+
+    >>> tile_for(4096, 4096, 4096, 4).shape, tile_for(65536, 64, 576, 4).shape, tile_for(64, 256, 784, 4).shape
+    ((128, 128), (128, 64), (32, 32))
     """
-    for tile in TILES[:-1]:
-        high, wide = tile.shape
-        fits = tile.each_x * tile.each_w <= REGISTERS[itemsize] and high < 2 * rows and wide < 2 * columns
-        if fits and blocks_for(rows, high) * blocks_for(columns, wide) >= ENOUGH_BLOCKS:
-            return tile
-    return TILES[-1]
+
+    def blocks(tile: Tile) -> int:
+        return blocks_for(rows, tile.shape[0]) * blocks_for(columns, tile.shape[1])
+
+    def instructions(tile: Tile) -> float:
+        return blocks(tile) * tile.shape[0] * tile.shape[1] / TILES[tile]
+
+    slices = max(1, depth // SHORTEST_SLICE)
+    enough = [tile for tile in TILES if itemsize == 4 and blocks(tile) * slices >= ENOUGH_BLOCKS]
+    return min([*enough, SMALLEST], key=instructions)
 
 
 @cache
 def slices_for(blocks: int, depth: int, tile: Tile) -> tuple[int, int]:
     """Return the length of the slices of a sum of `depth` terms, and how many there are.
 
-    >>> slices_for(16, 784, TILES[-1]), slices_for(200, 65536, TILES[-1])
+    >>> slices_for(16, 784, SMALLEST), slices_for(200, 65536, SMALLEST)
     ((288, 3), (65536, 1))
     """
     slices = min(2 * ENOUGH_BLOCKS // blocks, depth // SHORTEST_SLICE)

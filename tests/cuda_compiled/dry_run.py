@@ -108,9 +108,23 @@ MORE: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
+def layers() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield changes for layers whose products take the larger tiles: the convolution is the dense layer of its pixels."""
+    for rows, n_in, n_out in ((1536, 1536, 1536), (16384, 64, 64), (128, 16384, 64)):
+        dense = {"x": (rows, n_in), "w": (n_in, n_out), "b": (n_out,), "y": (rows, n_out)}
+        conv = {"x": (1, 128, rows // 128, n_in), "w": (1, 1, n_in, n_out), "b": (n_out,),
+                "y": (1, 128, rows // 128, n_out), "stride": 1, "padding": 0}  # fmt: skip
+        for name, forward in (("dense", dense), ("conv2d", conv)):
+            yield f"{name}_forward", forward
+            backward = {key: value for key, value in forward.items() if key not in ("b", "y")}
+            yield f"{name}_backward", {
+                **backward, "dy": forward["y"], "dx": forward["x"], "dw": forward["w"], "db": forward["b"]
+            }  # fmt: skip
+
+
 def calls(dtype: str) -> Iterator[tuple[str, list[Any]]]:
     """Yield name and dry arguments of calls of the whole contract that take every way through it."""
-    for name, changes in [*((name, {}) for name in VALID), *MORE]:
+    for name, changes in [*((name, {}) for name in VALID), *MORE, *layers()]:
         arguments = {key.rstrip("*"): value for key, value in VALID[name].items()} | changes
         given = {key: dry(value, dtype) if isinstance(value, tuple) else value for key, value in arguments.items()}
         if "labels" in given:
@@ -131,6 +145,16 @@ def beyond_the_contract(dtype: str) -> None:
     resident.misses(x, y, dry(4, dtype))
 
 
+def versions_of_the_product(dtype: str) -> None:
+    """Launch the versions of the matrix product that are there to be read."""
+    from refplay.kernels.numba_cuda import product1, product2, product3
+    from refplay.kernels.numba_cuda.device import launch
+
+    x, b = dry((4, 4), dtype), dry(4, dtype)
+    for version in (product1, product2, product3):
+        launch(version.product, 1, version.THREADS, x, x, b, x)
+
+
 @cache
 def launched() -> tuple[list[Kernel], list[CUDADispatcher]]:
     """Return the kernels that the contract launches, for float32 and for float64, and all that were made."""
@@ -144,6 +168,7 @@ def launched() -> tuple[list[Kernel], list[CUDADispatcher]]:
             if hasattr(numba_cuda, name):
                 getattr(numba_cuda, name)(*arguments)
         beyond_the_contract(dtype)
+        versions_of_the_product(dtype)
     return list(launches.launched.values()), launches.made
 
 

@@ -51,12 +51,15 @@ def test_dense_is_within_the_rounding_of_its_sums(run, reference, rng, assert_cl
 
 
 def test_dense_with_the_tiles_in_use(run, reference, rng, assert_close):
-    compare(run, reference, assert_close, *drawn(rng, 33, 31, 10, "float32"), "float32")
+    compare(run, reference, assert_close, *drawn(rng, 2, 35, 3, "float32"), "float32")
 
 
 @pytest.mark.usefixtures("small_tiles")
-def test_long_sums_in_slices_have_the_same_bits_at_each_call(run, reference, rng, assert_close):
-    x, w, b, dy = drawn(rng, 3, 530, 2, "float32")  # two slices of 272 and 258 terms
+def test_long_sums_in_slices_have_the_same_bits_at_each_call(run, reference, rng, assert_close, monkeypatch):
+    from refplay.kernels.numba_cuda import product
+
+    monkeypatch.setattr(product, "slices_for", lambda _, depth, __: (16, product.blocks_for(depth, 16)))
+    x, w, b, dy = drawn(rng, 17, 35, 3, "float32")
     compare(run, reference, assert_close, x, w, b, dy, "float32")
     y, again = np.empty_like(dy), np.empty_like(dy)
     run("dense_forward", x, w, b, y)

@@ -95,9 +95,9 @@ def test_version_4_of_any_layout_and_in_slices(cuda, gpu, rng, assert_close, lef
 
 
 @pytest.mark.parametrize(("left", "right"), [("along", "across"), ("along", "along"), ("across", "across")])
-@pytest.mark.parametrize("index", range(5))
+@pytest.mark.parametrize("index", range(3))
 def test_the_tiles_in_use(cuda, gpu, rng, assert_close, index, left, right):
-    tile = cuda.product.TILES[index]
+    tile = list(cuda.product.TILES)[index]
     shape = tile.shape[0] + 1, tile.step + 1, 2
     x, w, b = drawn(rng, *shape, "float32")
     hold(assert_close, multiply(cuda, gpu, tile, left, right, x, w, b, 64), x, w, b, "float32")
@@ -121,21 +121,22 @@ def test_what_is_not_finite_stays_in_its_row_and_column(cuda, gpu, version):
 
 
 def test_tiles_and_slices_are_chosen_by_the_shape_alone(cuda):
-    tile_for, slices_for, tiles = cuda.product.tile_for, cuda.product.slices_for, cuda.product.TILES
-    assert tile_for(4096, 4096, 4) == tiles[0]
-    assert tile_for(4096, 4096, 8) == tiles[1], "8 x 8 doubles do not fit into registers"
-    assert tile_for(65536, 64, 4) == tiles[1]
-    assert tile_for(65536, 32, 4) == tiles[3]
-    assert tile_for(1024, 1024, 4) == tiles[2]
-    assert tile_for(64, 256, 4) == tiles[-1]
-    for blocks, depth in ((1, 65536), (3, 50177), (16, 784), (131, 600)):
-        length, slices = slices_for(blocks, depth, tiles[-1])
+    tile_for, slices_for, smallest = cuda.product.tile_for, cuda.product.slices_for, cuda.product.SMALLEST
+    assert tile_for(4096, 4096, 4096, 4).shape == (128, 128)
+    assert tile_for(1024, 1024, 1024, 4).shape == (128, 64)
+    assert tile_for(65536, 64, 27, 4).shape == (128, 64)
+    assert tile_for(65536, 10, 256, 4) == smallest, "half of a larger tile would be empty"
+    assert tile_for(64, 256, 784, 4) == smallest, "few blocks"
+    assert tile_for(288, 64, 50176, 4).shape == (128, 64), "few blocks, but long sums"
+    assert tile_for(4096, 4096, 4096, 8) == smallest, "doubles"
+    for blocks, depth in ((1, 65536), (3, 50177), (16, 784), (127, 600)):
+        length, slices = slices_for(blocks, depth, smallest)
         assert (slices - 1) * length < depth <= slices * length, "no slice is empty"
-        assert length % tiles[-1].step == 0
+        assert length % smallest.step == 0
         assert length >= 256
-        assert 1 < slices * blocks <= 264
-    assert slices_for(1, 511, tiles[0]) == (511, 1)
-    assert slices_for(200, 10**6, tiles[0]) == (10**6, 1)
+        assert 1 < slices * blocks <= 256
+    assert slices_for(1, 511, smallest) == (511, 1)
+    assert slices_for(200, 10**6, smallest) == (10**6, 1)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
