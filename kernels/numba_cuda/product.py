@@ -44,10 +44,11 @@ def product(
     tile = tile_for(rows, y.shape[1], depth if sliced else 0, y.dtype.itemsize)
     blocks = blocks_for(rows, tile.shape[0]), blocks_for(y.shape[1], tile.shape[1])
     length, slices = slices_for(blocks[0] * blocks[1], depth, tile) if sliced else (depth, 1)
-    biased = b is not None
+    biased = int(b is not None)
     kernel = make_product(tile, left, right, target)
     to = y if slices == 1 else _partial(slices * rows, y.shape[1], y.dtype.name)
-    launch(kernel, (*blocks, slices), THREADS, x, w, b if biased else scratch(1, y.dtype), int(biased), to, rows, depth, length, form)
+    b = b if biased else scratch(1, y.dtype)  # not read
+    launch(kernel, (*blocks, slices), THREADS, x, w, b, biased, to, rows, depth, length, form)
     if slices > 1:
         launch(add_slices, blocks_for(rows * y.shape[1]), BLOCK, to, y, slices)
 

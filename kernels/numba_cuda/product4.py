@@ -24,7 +24,6 @@ from .device import SIMULATED, cuda, device_function, kernel
 from .indices import natural, split
 from .operands import Operand
 
-
 # Bytes, so that one instruction can read four numbers in line. In the simulator memory has no addresses.
 ALIGNMENT = None if SIMULATED else 16
 

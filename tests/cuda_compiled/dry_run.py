@@ -109,7 +109,7 @@ MORE: list[tuple[str, dict[str, Any]]] = [
 
 
 def layers() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield changes for layers whose products take the larger tiles: the convolution is the dense layer of its pixels."""
+    """Yield changes for layers of larger tiles. A convolution of 1 x 1 is a dense layer of pixels."""
     for rows, n_in, n_out in ((1536, 1536, 1536), (16384, 64, 64), (128, 16384, 64)):
         dense = {"x": (rows, n_in), "w": (n_in, n_out), "b": (n_out,), "y": (rows, n_out)}
         conv = {"x": (1, 128, rows // 128, n_in), "w": (1, 1, n_in, n_out), "b": (n_out,),
