@@ -33,11 +33,11 @@ def softmax_cross_entropy(
     real: Any = z.dtype.type
     numbers = real(1 - smoothing), real(smoothing / z.shape[1])
     # Without a dz any array of its type does: the same compiled kernel then serves both cases.
-    launch_rows(_rows, z, labels, weights, numbers, loss, z if dz is None else dz, dz is not None)
+    launch_rows(_softmax_rows, z, labels, weights, numbers, loss, z if dz is None else dz, dz is not None)
 
 
 @in_each_width
-def _rows(columns):
+def _softmax_rows(columns):
     def softmax_rows(z, labels, weights, numbers, loss, dz, with_dz):
         """z[B,C] labels[B] weights[B] -> loss[B] dz[B,C]
 

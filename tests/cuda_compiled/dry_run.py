@@ -100,11 +100,16 @@ class Launches:
         self.launched[id(kernel), types] = Kernel(kernel, types, max(threads, before.threads if before else 0), dynamic)
 
 
+ROWS = {name: {key.rstrip("*"): shape for key, shape in VALID[name].items() if isinstance(shape, tuple)}
+        for name in ("layer_norm_forward", "layer_norm_backward", "softmax_cross_entropy")}  # fmt: skip
 # Beside the calls of `contract_calls`, those that take another way through the backend.
 MORE: list[tuple[str, dict[str, Any]]] = [
     # more examples than one block goes over
     ("batch_norm_forward", {"x": (2, 600, 3), "y": (2, 600, 3)}),
     ("batch_norm_backward", {"x": (2, 600, 3), "dy": (2, 600, 3), "dx": (2, 600, 3)}),
+    # rows of more values than 8 and than 32 threads are for
+    *[(name, {key: (4, C) if len(old) == 2 else (C,) if old == (3,) else old for key, old in arrays.items()})
+      for C in (65, 2049) for name, arrays in ROWS.items()],
 ]
 
 
