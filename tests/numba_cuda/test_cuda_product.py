@@ -123,7 +123,8 @@ def test_what_is_not_finite_stays_in_its_row_and_column(cuda, gpu, version):
 def test_tiles_and_slices_are_chosen_by_the_shape_alone(cuda):
     tile_for, slices_for, smallest = cuda.product.tile_for, cuda.product.slices_for, cuda.product.SMALLEST
     assert tile_for(4096, 4096, 4096, 4).shape == (128, 128)
-    assert tile_for(1024, 1024, 1024, 4).shape == (128, 64)
+    assert tile_for(1024, 1024, 511, 4).shape == (128, 64), "64 blocks of the largest would not be enough"
+    assert tile_for(1024, 1024, 512, 4).shape == (128, 128), "but two slices of 64 are"
     assert tile_for(65536, 64, 27, 4).shape == (128, 64)
     assert tile_for(65536, 10, 256, 4) == smallest, "half of a larger tile would be empty"
     assert tile_for(64, 256, 784, 4) == smallest, "few blocks"
