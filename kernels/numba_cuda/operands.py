@@ -7,7 +7,7 @@ thread brings what:
 - along: the sum runs along the rows in memory (the left matrix of x w, both of x w^T). Thread t brings k = t % step of
   several sides.
 - across: the sum runs across them (the right matrix of x w, both of x^T w). Thread t brings side t % sides of
-  several k.
+  some k in line.
 
 A product of transposed matrices is therefore no other kernel: its tiles are filled in another way.
 """
@@ -64,7 +64,6 @@ def matrix_along(sides: int, step: int) -> Operand:
 def matrix_across(sides: int, step: int) -> Operand:
     """matrix[k, side]"""
     numbers, put = across(sides, step)
-    apart = THREADS // sides
 
     @device_function
     def locate(places, matrix, first, end, thread, form):
@@ -74,7 +73,7 @@ def matrix_across(sides: int, step: int) -> Operand:
     def ask(held, places, matrix, k0, last, thread, form):
         given = 0
         for n in range(numbers):
-            k = k0 + thread // sides + apart * n
+            k = k0 + numbers * (thread // sides) + n
             held[n] = matrix[nearest(k, last), np.uint32(places[0, 0])]
             if k < last:
                 given |= 1 << n
@@ -95,11 +94,11 @@ def along(sides: int, step: int) -> tuple[int, Any]:
 
 
 def across(sides: int, step: int) -> tuple[int, Any]:
-    numbers, apart = sides * step // THREADS, THREADS // sides
+    numbers = sides * step // THREADS
 
     @device_function
     def put(tile, held, given, thread):
         for n in range(numbers):
-            tile[thread // sides + apart * n, thread % sides] = held[n] if given & (1 << n) else held.dtype.type(0)
+            tile[numbers * (thread // sides) + n, thread % sides] = held[n] if given & (1 << n) else held.dtype.type(0)
 
     return numbers, put

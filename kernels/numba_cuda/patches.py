@@ -79,7 +79,6 @@ def patches_along(sides: int, step: int) -> Operand:
 def patches_across(sides: int, step: int) -> Operand:
     """patch[k, side]: k is a pixel, side = (r, s, channel)"""
     numbers, put = across(sides, step)
-    apart = THREADS // sides
 
     @device_function
     def locate(places, x, first, end, thread, form):
@@ -91,16 +90,21 @@ def patches_across(sides: int, step: int) -> Operand:
 
     @device_function
     def ask(held, places, x, k0, last, thread, form):
+        k = k0 + numbers * (thread // sides)
+        image, pixel = split(nearest(k, last), form.grid_h * form.grid_w)
+        i, j = split(pixel, form.grid_w)
         given = 0
         for n in range(numbers):
-            k = k0 + thread // sides + apart * n
-            image, pixel = split(nearest(k, last), form.grid_h * form.grid_w)
-            i, j = split(pixel, form.grid_w)
             h, w = places[0, 0] + form.spread * i, places[0, 1] + form.spread * j
-            exists = inside(h, form.height) and inside(w, form.width)
+            exists = k + n < last and inside(h, form.height) and inside(w, form.width)
             held[n] = x[natural((image * form.height + h) * form.width + w if exists else 0), natural(places[0, 2])]
-            if exists and k < last:
+            if exists:
                 given |= 1 << n
+            j += 1  # the next pixel
+            if j == form.grid_w:
+                i, j = i + 1, 0
+            if i == form.grid_h:
+                image, i = image + 1, 0
         return given
 
     return Operand(numbers, (1, 3), locate, ask, put)

@@ -26,6 +26,8 @@ def product(x, w, b, y):
     zero = y.dtype.type(0)
     total = zero
     if row < rows and column < columns:
-        for k in range(depth):
+        k = 0
+        while k < depth:  # of a range the compiler would keep count, and not know that k is not negative
             total += x[row, k] * w[k, column]
+            k += 1
         y[row, column] = total + b[column]

@@ -32,8 +32,10 @@ def product(x, w, b, y):
         xs[i, j] = x[row, k0 + j] if row < rows and k0 + j < depth else zero
         ws[i, j] = w[k0 + i, column] if k0 + i < depth and column < columns else zero
         cuda.syncthreads()  # or a thread might multiply what another has not brought yet
-        for k in range(SIDE):
+        k = 0
+        while k < SIDE:  # which the compiler unrolls
             total += xs[i, k] * ws[k, j]
+            k += 1
         cuda.syncthreads()  # or a thread might bring the next numbers where another still multiplies
     if row < rows and column < columns:
         y[row, column] = total + b[column]

@@ -50,7 +50,7 @@ def product(x, w, b, y):
             ws[k, column] = w[k0 + k, column0 + column] if k0 + k < depth and column0 + column < columns else zero
         cuda.syncthreads()  # or a thread might multiply what another has not brought yet
         k = 0
-        while k < STEP:  # the compiler unrolls a while loop; of a range it would keep count
+        while k < STEP:  # which the compiler unrolls
             for m in range(EACH):
                 x_[m] = xs[k, m // 4 * 64 + 4 * i + m % 4]
             for n in range(EACH):

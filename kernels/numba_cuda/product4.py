@@ -91,7 +91,7 @@ def make_product(
             given_x = ask_x(held_x, places_x, x, k0 + STEP, last, thread, form)
             given_w = ask_w(held_w, places_w, w, k0 + STEP, last, thread, form)
             k = 0
-            while k < STEP:  # the compiler unrolls a while loop; of a range it would keep count
+            while k < STEP:  # which the compiler unrolls
                 for m in range(EACH_X):
                     x_[m] = xs[k, m // LINE_X * (16 * LINE_X) + LINE_X * i + m % LINE_X]
                 for n in range(EACH_W):

@@ -61,8 +61,10 @@ def compare(run, reference, assert_close, arrays, stride, padding, dtype):
 
 
 @pytest.mark.usefixtures("small_tiles")
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("images", "filters", "stride", "padding"), LAYERS)
+@pytest.mark.parametrize(
+    ("images", "filters", "stride", "padding", "dtype"),
+    [(*layer, "float32") for layer in LAYERS] + [(*layer, "float64") for layer in LAYERS[:4]],
+)
 def test_conv_is_within_the_rounding_of_its_sums(
     run, reference, rng, assert_close, images, filters, stride, padding, dtype
 ):

@@ -32,8 +32,9 @@ def hold(assert_close, y, x, w, b, dtype):
     assert_close(y, x @ w + b, (x.shape[1] + 1) * unit(dtype) * (abs(x) @ abs(w) + abs(b)))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("version", "dtype"), [(1, "float32"), (1, "float64"), (2, "float32"), (2, "float64"), (3, "float32")]
+)
 @pytest.mark.parametrize("shape", [(1, 1, 1), (15, 17, 16), (16, 16, 17), (3, 41, 37)])
 def test_each_version_is_within_the_rounding_of_its_sums(cuda, gpu, rng, assert_close, version, shape, dtype):
     x, w, b = drawn(rng, *shape, dtype)
@@ -84,7 +85,7 @@ def multiply(cuda, gpu, tile, left, right, x, w, b, length, biased=1):
         ((1, 1, 16), (17, 33, 16), 48),
         ((1, 1, 16), (16, 37, 5), 16),  # three slices
         ((2, 1, 16), (31, 16, 17), 16),
-        ((1, 4, 16), (7, 35, 67), 32),  # two slices
+        ((1, 2, 16), (7, 35, 34), 32),  # two slices
     ],
 )
 def test_version_4_of_any_layout_and_in_slices(cuda, gpu, rng, assert_close, left, right, tile, shape, length):
