@@ -42,7 +42,7 @@ def _temporary_folder() -> str:
 def _stamped(locator: Any) -> Any:
     """Return the form of one of Numba's cache locators for functions of this package."""
 
-    class Stamped(locator):  # type: ignore[misc]
+    class Stamped(locator):  # type: ignore[misc]  # which class, only the caller knows
         @classmethod
         def from_function(cls, py_func: Any, py_file: str) -> Any:
             return super().from_function(py_func, py_file) if _KERNELS in Path(py_file).parents else None
@@ -57,7 +57,7 @@ _known: Any = getattr(caching, "CacheImpl", None) or getattr(caching, "_CacheImp
 _known = _known._locator_classes  # those for NUMBA_CACHE_DIR, for __pycache__, for the home directory, and others
 
 
-class _Temporary(_known[1]):  # type: ignore[misc, valid-type]
+class _Temporary(_known[1]):  # type: ignore[misc]  # a class that Numba keeps in a list
     def get_cache_path(self) -> str:
         return _temporary_folder()
 
