@@ -82,7 +82,7 @@ class Program:
 
 
 def launch(*calls: Call) -> None:
-    """Run instructions once, in half the time of a `Program` made for one run: what it writes to is there already."""
+    """Run instructions once, in two thirds of the time of a `Program` for one run (`bench/overhead.py` has both)."""
     if len(calls) > getattr(_own, "most", 0):
         code = np.zeros((len(calls), threads.WORDS), np.int64)
         _own.code, _own.address, _own.most = code, code.ctypes.data, len(calls)
