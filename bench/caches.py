@@ -4,7 +4,7 @@
 
 1. Whether two threads run on two cores just now: on a virtual machine two CPUs may be one core for a while.
 2. What it costs that one core reads what another has written: a matrix updated by rows, then read by rows, by columns.
-3. What it costs that long vectors lie at equal places of their pages.
+3. What it costs that long vectors lie at equal places of their pages, as NumPy's do and the backend's do not.
 4. What subnormal numbers (below 1.2e-38) cost, by operation.
 """
 
@@ -89,16 +89,19 @@ def shared_lines() -> None:
 
 
 def equal_places() -> None:
-    n, kernels = 2**25, load("numba")
-    memory = np.full(4 * n + 4096, 0.01, np.float32)
-    for gap in (0, 1088):
-        theta, g, m, v = (memory[i * (n + gap // 4) :][:n] for i in range(4))
-        times = []
-        for t in range(7):
-            start = time.perf_counter()
-            kernels.adam(theta, g, m, v, t, 1e-3, 0.9, 0.999, 1e-8)
-            times.append(time.perf_counter() - start)
-        print(f"Adam over 2^25 values, vectors 128 MiB and {gap} bytes apart: {1e3 * median(times):.1f} ms")
+    kernels = load("numba")
+    for n in (2**22, 2**24, 30_000_000, 2**25):
+        makers = {"NumPy": np.zeros, "the backend": kernels.zeros}
+        vectors = {who: [make(n, "float32") for _ in range(4)] for who, make in makers.items()}
+        times: dict[str, list[float]] = {who: [] for who in makers}
+        for t in range(15):
+            for who, arrays in vectors.items():
+                arrays[1].fill(0.01)  # the gradient
+                start = time.perf_counter()
+                kernels.adam(*arrays, t, 1e-3, 0.9, 0.999, 1e-8)
+                times[who].append(time.perf_counter() - start)
+        print(f"Adam over {n:,} values, vectors placed by " + ", by ".join(
+            f"{who} {1e3 * median(took[2:]):.1f} ms" for who, took in times.items()))
 
 
 def subnormals() -> None:

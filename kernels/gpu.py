@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 # Where NVIDIA's packages exist, as sys.platform and platform.machine() name it.
 PLATFORMS = ("linux x86_64", "linux aarch64", "win32 AMD64")
+NOT_INSTALLED = "{} is not installed; pip install 'refplay[cuda13]' (or 'refplay[cuda12]')"
 OLDEST = (7, 5)  # compute capability: Turing, the oldest that CUDA 13 compiles for and the tests compile for
 DRIVERS = {12: 525, 13: 580}  # the first driver for each CUDA
 # The libraries that compile and link a kernel, with the package that brings them for CUDA 12 and for 13.
@@ -56,7 +57,7 @@ def missing(found: Found) -> str:
     if found.platform not in PLATFORMS:
         return f"no NVIDIA GPU can be used on {found.platform}; there are packages for {', '.join(PLATFORMS)}"
     if not found.package:
-        return f"{found.name} is not installed; pip install 'refplay[cuda13]' (or 'refplay[cuda12]')"
+        return NOT_INSTALLED.format(found.name)
     if found.toolkit not in DRIVERS:
         return "cuda-bindings, which asks the driver, is not installed; pip install 'refplay[cuda13]'"
     extra = f"pip install 'refplay[cuda{found.toolkit}]'"
@@ -95,12 +96,18 @@ def described(found: Found) -> str:
 
 def find(package: str = "numba-cuda") -> Found:
     """Look at this machine for what `package` needs: the first of the GPUs that CUDA_VISIBLE_DEVICES leaves."""
-    installed = find_spec(package.replace("-", "_")) is not None
-    found = Found(f"{sys.platform} {platform.machine()}", installed, _toolkit(), name=package)
+    there = installed(package.replace("-", "_"))
+    found = Found(f"{sys.platform} {platform.machine()}", there, _toolkit(), name=package)
     if found.platform not in PLATFORMS or not found.package or not found.toolkit:
         return found
     found = asked(_driver(), found)
     return found._replace(libraries=_libraries()) if found.device else found
+
+
+def installed(package: str) -> bool:
+    """Return whether a package can be imported; a mere folder of that name, as tests/numba_cuda is, does not count."""
+    spec = find_spec(package)
+    return spec is not None and spec.origin is not None
 
 
 def _toolkit() -> int:

@@ -27,7 +27,7 @@ def cover_package(caching: Any, package: str) -> None:
     known: Any = getattr(caching, "CacheImpl", None) or getattr(caching, "_CacheImpl")  # noqa: B009 (before 0.66)
     known = known._locator_classes  # those for NUMBA_CACHE_DIR, for __pycache__, for the home directory, and others
 
-    class Temporary(known[1]):  # type: ignore[misc, name-defined]
+    class Temporary(known[1]):  # type: ignore[misc, name-defined]  # a class that Numba keeps in a list
         def get_cache_path(self) -> str:
             return _temporary_folder()
 
@@ -53,7 +53,7 @@ def _temporary_folder() -> str:
 def _stamped(locator: Any, package: str) -> Any:
     """Return the form of one of Numba's cache locators for functions of the kernels."""
 
-    class Stamped(locator):  # type: ignore[misc]
+    class Stamped(locator):  # type: ignore[misc]  # which class, only the caller knows
         @classmethod
         def from_function(cls, py_func: Any, py_file: str) -> Any:
             return super().from_function(py_func, py_file) if _KERNELS in Path(py_file).parents else None

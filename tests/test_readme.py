@@ -57,7 +57,7 @@ def test_the_pytorch_example(tmp_path: Path) -> None:
         done = store.load_round("torch-width")
     for study in done.studies:
         best = study.ranked("valid_error")[0]
-        assert best.best("valid_error").value < 0.1  # type: ignore[union-attr]
+        assert best.best("valid_error").value < 0.1
         assert len(best.curves["gradient_norm"].steps) == 300
         assert len(study.reruns) == 3
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-if find_spec("cupy") is None:
-    raise ImportError("CuPy is not installed; pip install 'refplay[cuda13]' (or 'refplay[cuda12]')")
+from .. import gpu
+
+if not gpu.installed("cupy"):
+    raise ImportError(gpu.NOT_INSTALLED.format("cupy"))
 
 import cupy
 

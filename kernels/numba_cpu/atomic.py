@@ -8,33 +8,16 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable
-from inspect import Parameter, Signature
 from typing import Any
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 
-from .simd import intrinsic
+from .simd import caller, primitive
 
 _I64, _I32, _VOID = ir.IntType(64), ir.IntType(32), ir.VoidType()
-
-
-def _primitive(result: Any, emit: Callable[..., Any], count: int) -> Any:
-    """Make a function of `count` int64 arguments of `emit(builder, *values)`."""
-
-    def typing(typing_context: Any, *given: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            value = emit(builder, *values)
-            return context.get_dummy_value() if result == types.void else value
-
-        return result(*[types.int64] * count), generate
-
-    names = ["typing_context", *[f"a{i}" for i in range(count)]]
-    typing.__signature__ = Signature(  # type: ignore[attr-defined]  # Numba asks how many arguments there are
-        [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names]
-    )
-    return intrinsic(typing)
+_INT, _NONE = types.int64, types.void
 
 
 def _word(b: Any, address: Any) -> Any:
@@ -46,10 +29,6 @@ def _claim(b: Any, address: Any, seen: Any) -> Any:
     return b.extract_value(pair, 1)
 
 
-def _call_function(b: Any, function: Any, arguments: Any, task: Any, scratch: Any) -> Any:
-    return b.call(b.inttoptr(function, ir.FunctionType(_VOID, [_I64] * 3).as_pointer()), [arguments, task, scratch])
-
-
 def _external(name: str, result: Any, *arguments: Any) -> Callable[[Any], Any]:
     def emit(b: Any) -> Any:
         kind = ir.FunctionType(result, [a.type for a in arguments])
@@ -59,21 +38,21 @@ def _external(name: str, result: Any, *arguments: Any) -> Callable[[Any], Any]:
 
 
 # read(address); write(address, value); add(address, value) returns what was there before.
-read = _primitive(types.int64, lambda b, at: b.load_atomic(_word(b, at), "acquire", 8), 1)
-write = _primitive(types.void, lambda b, at, value: b.store_atomic(value, _word(b, at), "seq_cst", 8), 2)
-add = _primitive(types.int64, lambda b, at, value: b.atomic_rmw("add", _word(b, at), value, "seq_cst"), 2)
+read = primitive(_INT(_INT), lambda b, at: b.load_atomic(_word(b, at), "acquire", 8))
+write = primitive(_NONE(_INT, _INT), lambda b, at, value: b.store_atomic(value, _word(b, at), "seq_cst", 8))
+add = primitive(_INT(_INT, _INT), lambda b, at, value: b.atomic_rmw("add", _word(b, at), value, "seq_cst"))
 # claim(address, seen): if there still is what was seen, add 1 to it and return True, all in one piece.
-claim = _primitive(types.boolean, _claim, 2)
+claim = primitive(types.boolean(_INT, _INT), _claim)
 # call_function(function, a, b, c) calls the function at an address.
-call_function = _primitive(types.void, _call_function, 4)
+call_function = caller(_NONE(_INT, _INT, _INT))
 # ticks(): a clock of the CPU, some nanoseconds or less apart. relax(): for the body of a loop that waits.
-ticks = _primitive(types.int64, _external("llvm.readcyclecounter", _I64), 0)
+ticks = primitive(_INT(), _external("llvm.readcyclecounter", _I64))
 if platform.machine().lower() in ("x86_64", "amd64"):
-    relax = _primitive(types.void, _external("llvm.x86.sse2.pause", _VOID), 0)
+    relax = primitive(_NONE(), _external("llvm.x86.sse2.pause", _VOID))
 else:
-    relax = _primitive(types.void, _external("llvm.aarch64.hint", _VOID, _I32(1)), 0)
+    relax = primitive(_NONE(), _external("llvm.aarch64.hint", _VOID, _I32(1)))
 # nap(): let another thread have the CPU for a moment.
 if os.name == "nt":
-    nap = _primitive(types.void, _external("Sleep", _VOID, _I32(1)), 0)
+    nap = primitive(_NONE(), _external("Sleep", _VOID, _I32(1)))
 else:
-    nap = _primitive(types.void, _external("usleep", _I32, _I32(20)), 0)
+    nap = primitive(_NONE(), _external("usleep", _I32, _I32(20)))

@@ -16,7 +16,7 @@ from numba import cfunc, njit, types
 
 from .convolve import SUMS
 from .program import blocks
-from .simd import BYTES, LANES, Emitter, Value, emit, intrinsic
+from .simd import BYTES, LANES, Emitter, Value, caller, emit
 
 _SIGNATURE = types.void(*[types.int64] * 8)
 _I32, _I64 = ir.IntType(32), ir.IntType(64)
@@ -58,18 +58,7 @@ def sum_blocks(lines: int, vectors: int, masked: bool) -> Any:
     return cfunc(_SIGNATURE, cache=True)(compiled)
 
 
-@intrinsic
-def call_sum_blocks(
-    typing_context: Any, address: Any, offsets: Any, factors: Any, count: Any, base: Any, line: Any, out: Any,
-    out_line: Any, columns: Any,
-) -> Any:  # fmt: skip
-    """Call the function at `address`."""
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = ir.FunctionType(ir.VoidType(), [_I64] * 8)
-        builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 9), generate
+_call_sum_blocks = caller(_SIGNATURE)
 
 
 def pieces(lines: int, values: int) -> tuple[int, int, int, int]:
@@ -91,14 +80,5 @@ def sum_all(
 ) -> None:  # fmt: skip
     for piece in range(count):
         at = piece * vectors * BYTES
-        call_sum_blocks(last if piece == count - 1 else inner, offsets, factors, many, base + at, line, out + at,
+        _call_sum_blocks(last if piece == count - 1 else inner, offsets, factors, many, base + at, line, out + at,
                         out_line, values - piece * vectors * LANES)
-
-
-@intrinsic
-def load_count(typing_context: Any, address: Any) -> Any:
-    """Return the int64 at `address`."""
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.load(builder.inttoptr(arguments[0], _I64.as_pointer()))
-
-    return types.int64(types.int64), generate

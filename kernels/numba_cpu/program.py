@@ -27,7 +27,7 @@ from llvmlite import ir
 from numba import cfunc, types
 
 from . import threads
-from .simd import intrinsic
+from .simd import primitive
 
 _SIGNATURE = types.void(types.CPointer(types.int64), types.int64, types.int64)
 
@@ -82,7 +82,7 @@ class Program:
 
 
 def launch(*calls: Call) -> None:
-    """Run instructions once, in half the time of a `Program` made for one run: what it writes to is there already."""
+    """Run instructions once, in two thirds of the time of a `Program` for one run (`bench/overhead.py` has both)."""
     if len(calls) > getattr(_own, "most", 0):
         code = np.zeros((len(calls), threads.WORDS), np.int64)
         _own.code, _own.address, _own.most = code, code.ctypes.data, len(calls)
@@ -128,31 +128,17 @@ def address_of(array: Any) -> int:
         return int(array.__array_interface__["data"][0])
 
 
-@intrinsic
-def as_float(typing_context: Any, a: Any) -> Any:
-    """Return the float64 whose bits an int64 holds."""
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.bitcast(arguments[0], ir.DoubleType())
-
-    return types.float64(types.int64), generate
+# as_float(word): the float64 whose bits an int64 holds.
+as_float = primitive(types.float64(types.int64), lambda b, bits: b.bitcast(bits, ir.DoubleType()))
 
 
-def _pointer(kind: Any) -> Any:
-    @intrinsic
-    def pointer(typing_context: Any, address: Any) -> Any:
-        target = types.CPointer(kind)
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return builder.inttoptr(arguments[0], context.get_value_type(target))
-
-        return target(types.int64), generate
-
-    return pointer
+def _values_at(kind: Any, lowered: Any) -> Any:
+    return primitive(types.CPointer(kind)(types.int64), lambda b, address: b.inttoptr(address, lowered.as_pointer()))
 
 
-floats_at = _pointer(types.float32)  # floats_at(address)[i] in a kernel
-doubles_at = _pointer(types.float64)
-ints_at = _pointer(types.int64)
+floats_at = _values_at(types.float32, ir.FloatType())  # floats_at(address)[i] in a kernel
+doubles_at = _values_at(types.float64, ir.DoubleType())
+ints_at = _values_at(types.int64, ir.IntType(64))
 
 
 def blocks(size: int, most: int) -> tuple[int, int]:

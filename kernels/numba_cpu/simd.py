@@ -31,7 +31,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
-from numba.extending import intrinsic as numba_intrinsic
+from numba.extending import intrinsic
 
 _F32, _F64 = ir.FloatType(), ir.DoubleType()
 _I64, _I32, _I8, _I1 = (ir.IntType(bits) for bits in (64, 32, 8, 1))
@@ -284,9 +284,33 @@ class Emitter:
         return results
 
 
-def intrinsic(function: Callable[..., Any]) -> Any:
-    """Numba's `intrinsic`; a type checker does not see that it takes the typing context away."""
-    return numba_intrinsic(function)
+def primitive(signature: Any, emit: Callable[..., Any]) -> Any:
+    """Make a function that Numba-compiled code can call of `emit(builder, *values)`, which returns an LLVM value."""
+    def typing(typing_context: Any, *given: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            value = emit(builder, *values)
+            return context.get_dummy_value() if signature.return_type == types.void else value
+
+        return signature, generate
+
+    return intrinsic(_with_parameters(typing, [f"a{i}" for i in range(len(signature.args))]))
+
+
+def caller(signature: Any) -> Any:
+    """Make a function `call(address, *arguments)` for compiled code; `signature` is that of what it finds there."""
+    def emit(builder: Any, address: Any, *values: Any) -> None:
+        kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+        builder.call(builder.inttoptr(address, kind.as_pointer()), values)
+
+    return primitive(types.void(types.int64, *signature.args), emit)
+
+
+def _with_parameters(typing: Callable[..., Any], names: Sequence[str]) -> Any:
+    """Give `typing(typing_context, *given)` the parameters that Numba is to bind a call to."""
+    function: Any = typing
+    function.__signature__ = inspect.Signature(
+        [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in ("typing_context", *names)])
+    return function
 
 
 def emit(body: Callable[..., None]) -> Any:
@@ -312,11 +336,7 @@ def emit(body: Callable[..., None]) -> Any:
         return signature, generate
 
     typing.__name__, typing.__doc__ = body.__name__, body.__doc__
-    typing.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # what Numba binds the call to
-        [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-         for name in ("typing_context", *[p.name for p in parameters])]
-    )
-    return numba_intrinsic(prefer_literal=True)(typing)
+    return intrinsic(prefer_literal=True)(_with_parameters(typing, [p.name for p in parameters]))
 
 
 def _align(kind: Any) -> int:

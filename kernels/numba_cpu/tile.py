@@ -18,10 +18,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from llvmlite import ir
 from numba import cfunc, types
 
-from .simd import BYTES, LANES, Emitter, Real, Value, emit, intrinsic
+from .simd import BYTES, LANES, Emitter, Real, Value, caller, emit
 
 _SIGNATURE = types.void(*[types.int64] * 13, types.float64)
 
@@ -73,16 +72,4 @@ def tile(rows: int, vectors: int, masked: bool) -> Any:
     return cfunc(_SIGNATURE, cache=True)(compiled)
 
 
-@intrinsic
-def call_tile(
-    typing_context: Any, address: Any, a: Any, row: Any, step: Any, jump: Any, b: Any, b_row: Any, c: Any, c_row: Any,
-    start: Any, start_row: Any, outer: Any, inner: Any, columns: Any, floor: Any,
-) -> Any:  # fmt: skip
-    """Call the tile at `address`."""
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        whole, real = ir.IntType(64), ir.DoubleType()
-        kind = ir.FunctionType(ir.VoidType(), [*[whole] * 13, real])
-        builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 14, types.float64), generate
+call_tile = caller(_SIGNATURE)  # call_tile(address, a, row, ..., floor)

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from ..contract import Array
-from .block_sums import load_count, pieces, sum_all
+from .block_sums import pieces, sum_all
 from .convolve import aligned
 from .filter_grad import add_parts
 from .layout import clear
 from .lists import list_windows
-from .program import Call, Kernel, blocks, call, kernel
+from .program import Call, Kernel, blocks, call, ints_at, kernel
 from .simd import BYTES, LANES, Emitter, Value, emit
 
 
@@ -75,7 +75,7 @@ def _filters(window: int) -> Kernel:
                              offsets, factors, room * 4, counts, bias + 4 * k)
                 for i in range(here):
                     sum_all(vectors, count, inner, last, offsets + i * room * 4, factors + i * room * 4,
-                             load_count(counts + 8 * i), frame + n * image, line, sums + (k + i) * R * values * 4,
+                             ints_at(counts)[i], frame + n * image, line, sums + (k + i) * R * values * 4,
                              values * 4, values)
 
     return kernel(filters_of_winners)

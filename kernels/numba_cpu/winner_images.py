@@ -14,7 +14,6 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from llvmlite import ir
 from numba import cfunc, njit, types
 
 from ..contract import Array
@@ -23,7 +22,7 @@ from .convolve import SUMS, aligned
 from .layout import clear, transpose
 from .lists import list_channels
 from .program import Call, Kernel, call, kernel
-from .simd import BYTES, LANES, Emitter, Value, emit, intrinsic
+from .simd import BYTES, LANES, Emitter, Value, caller, emit
 
 _SIGNATURE = types.void(*[types.int64] * 8)
 
@@ -161,15 +160,4 @@ def add_filters(window: int, stride: int, lines: int, columns: int) -> Any:
     return cfunc(_SIGNATURE, cache=True)(compiled)
 
 
-@intrinsic
-def _call_add_filters(
-    typing_context: Any, address: Any, offsets: Any, factors: Any, counts: Any, height: Any, width: Any, filters: Any,
-    frame: Any, line: Any,
-) -> Any:  # fmt: skip
-    """Call the pass at `address`."""
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 8)
-        builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 9), generate
+_call_add_filters = caller(_SIGNATURE)

@@ -70,39 +70,6 @@ def batch_norm_inference(
     launch(_normalize_given, grid, block, x, gamma, beta, mean, var, y, real(epsilon), length)
 
 
-@kernel
-def _normalize_few(x, gamma, beta, y, mean, var, epsilon):
-    """x[G,M,C] gamma[C] beta[C] -> y[G,M,C] mean[G,C] var[G,C] for small M.
-
-    Block (i, j) has strip i of ghost batches j, j + gridDim.y, ...; row t of its threads has m = t, t + rows, ....
-    """
-    values = cuda.shared.array(BLOCK, x.dtype)
-    real = x.dtype.type
-    G, M, C = x.shape
-    c = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
-    count = M if c < C else 0  # threads beyond the last channel have no values, but wait with the others
-    for g in range(cuda.blockIdx.y, G, cuda.gridDim.y):
-        origin = x[g, 0, c] if c < C else real(0)
-        total = real(0)
-        for m in range(cuda.threadIdx.y, count, cuda.blockDim.y):
-            total += x[g, index(m), c] - origin
-        middle = origin + column_sum(total, values) / real(M)
-
-        total = real(0)
-        for m in range(cuda.threadIdx.y, count, cuda.blockDim.y):
-            off = x[g, index(m), c] - middle
-            total += off * off
-        variance = column_sum(total, values) / real(M)
-
-        if c < C:
-            if cuda.threadIdx.y == 0:
-                mean[g, c] = middle
-                var[g, c] = variance
-            scale, shift = gamma[c] / sqrt(variance + epsilon), beta[c]
-            for m in range(cuda.threadIdx.y, M, cuda.blockDim.y):
-                y[g, index(m), c] = (x[g, index(m), c] - middle) * scale + shift
-
-
 @device_function
 def _joined(n_a, mean_a, square_a, n_b, mean_b, square_b):
     """Return count, mean and squares about the mean of what two parts have together (Chan's formula)."""
@@ -111,26 +78,16 @@ def _joined(n_a, mean_a, square_a, n_b, mean_b, square_b):
     return n_a + n_b, mean_a + delta * share, square_a + square_b + delta * delta * n_a * share
 
 
-@kernel
-def _moments(x, means, squares, length):
-    """x[G,M,C] -> means[G,S,C] squares[G,S,C], flat: of each slice the mean, less x[g,0,c], and the squares about it.
+@device_function
+def _moments_of_thread(x, g, m, stop, c, origin):
+    """Return count, mean and squares about the mean of x[g, m, c] - origin, of every rows-th m up to `stop`.
 
-    A thread takes HELD values at a time, finds their mean and the squares about it, and joins both to what it has from
-    before; what is left at the end it joins one by one.
+    HELD values at a time: their mean, the squares about it, and then both are joined to what there is from before. What
+    is left at the end is joined one by one.
     """
-    values = cuda.shared.array(BLOCK, x.dtype)
     held = cuda.local.array(HELD, x.dtype)
     real = x.dtype.type
-    M, C = x.shape[1], x.shape[2]
-    g, c = ghost_and_channel(C)
     rows = cuda.blockDim.y
-    count = min(length, M - cuda.blockIdx.y * length)  # of the slice
-    m = cuda.blockIdx.y * length + cuda.threadIdx.y
-    stop = m
-    origin = real(0)
-    if c < C:
-        stop = cuda.blockIdx.y * length + count
-        origin = x[g, 0, c]
     n, mean, square = real(0), real(0), real(0)
     while m + (HELD - 1) * rows < stop:
         total = real(0)
@@ -146,37 +103,96 @@ def _moments(x, means, squares, length):
     while m < stop:
         n, mean, square = _joined(n, mean, square, real(1), x[g, index(m), c] - origin, real(0))
         m += rows
+    return n, mean, square
 
-    # The same for all threads of a column at once: squares within each, and those of their means about the common one.
-    middle = column_sum(n * mean, values) / real(count)
+
+@device_function
+def _moments_of_column(n, mean, square, count, values):
+    """Return mean and squares about it of the `count` values that the threads of a column have together.
+
+    Chan's formula for many parts at once: the squares within each part, and those of their means about the common one.
+    """
+    middle = column_sum(n * mean, values) / count
     off = mean - middle
-    total = column_sum(square + n * off * off, values)
+    return middle, column_sum(square + n * off * off, values)
+
+
+@device_function
+def _write_normalized(x, y, g, m, stop, c, middle, scale, shift):
+    """y[g, m, c] = (x[g, m, c] - middle) scale + shift, for every rows-th m up to `stop`."""
+    held = cuda.local.array(HELD, x.dtype)
+    rows = cuda.blockDim.y
+    while m + (HELD - 1) * rows < stop:
+        for k in range(HELD):
+            held[k] = x[g, index(m + k * rows), c]
+        for k in range(HELD):
+            y[g, index(m + k * rows), c] = (held[k] - middle) * scale + shift
+        m += HELD * rows
+    while m < stop:
+        y[g, index(m), c] = (x[g, index(m), c] - middle) * scale + shift
+        m += rows
+
+
+@kernel
+def _normalize_few(x, gamma, beta, y, mean, var, epsilon):
+    """x[G,M,C] gamma[C] beta[C] -> y[G,M,C] mean[G,C] var[G,C] for small M.
+
+    Block (i, j) has strip i of ghost batches j, j + gridDim.y, ...; row t of its threads has m = t, t + rows, ....
+    """
+    values = cuda.shared.array(BLOCK, x.dtype)
+    real = x.dtype.type
+    G, M, C = x.shape
+    c, t = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x, cuda.threadIdx.y
+    stop = M if c < C else 0  # threads beyond the last channel have no values, but wait at the barriers with the others
+    for g in range(cuda.blockIdx.y, G, cuda.gridDim.y):
+        origin = x[g, 0, c] if c < C else real(0)
+        n, middle, square = _moments_of_thread(x, g, t, stop, c, origin)
+        middle, square = _moments_of_column(n, middle, square, real(M), values)
+        middle, variance = middle + origin, square / real(M)
+        if c < C:
+            if t == 0:
+                mean[g, c] = middle
+                var[g, c] = variance
+            _write_normalized(x, y, g, t, stop, c, middle, gamma[c] / sqrt(variance + epsilon), beta[c])
+
+
+@kernel
+def _moments(x, means, squares, length):
+    """x[G,M,C] -> means[G,S,C] squares[G,S,C], flat: of each slice the mean less x[g,0,c], and the squares about it."""
+    values = cuda.shared.array(BLOCK, x.dtype)
+    real = x.dtype.type
+    M, C = x.shape[1], x.shape[2]
+    g, c = ghost_and_channel(C)
+    start = cuda.blockIdx.y * length
+    count = min(length, M - start)
+    origin = x[g, 0, c] if c < C else real(0)
+    n, middle, square = _moments_of_thread(
+        x, g, start + cuda.threadIdx.y, start + count if c < C else 0, c, origin
+    )
+    middle, square = _moments_of_column(n, middle, square, real(count), values)
     if c < C and cuda.threadIdx.y == 0:
         at = (g * cuda.gridDim.y + cuda.blockIdx.y) * C + c
         means[at] = middle
-        squares[at] = total
+        squares[at] = square
 
 
 @kernel
 def _normalize(x, gamma, beta, means, squares, y, mean, var, epsilon, length):
     """x[G,M,C] gamma[C] beta[C] means[G,S,C] squares[G,S,C] -> y[G,M,C] mean[G,C] var[G,C], after `_moments`."""
     values = cuda.shared.array(BLOCK, x.dtype)
-    held = cuda.local.array(HELD, x.dtype)
     real = x.dtype.type
     M, C = x.shape[1], x.shape[2]
     g, c = ghost_and_channel(C)
-    rows, all_slices = cuda.blockDim.y, cuda.gridDim.y
-    at = g * all_slices * C + c  # of slice 0; thread row t puts together slices t, t + rows, ...
+    all_slices = cuda.gridDim.y if c < C else 0
+    at = g * cuda.gridDim.y * C + c  # of slice 0; row t of the threads puts together slices t, t + rows, ...
     total = real(0)
-    for s in range(cuda.threadIdx.y, all_slices if c < C else 0, rows):
-        n = real(min(length, M - s * length))
-        total += n * means[index(at + s * C)]
+    for s in range(cuda.threadIdx.y, all_slices, cuda.blockDim.y):
+        total += real(min(length, M - s * length)) * means[index(at + s * C)]
     middle = column_sum(total, values) / real(M)
     total = real(0)
-    for s in range(cuda.threadIdx.y, all_slices if c < C else 0, rows):
-        n = real(min(length, M - s * length))
+    for s in range(cuda.threadIdx.y, all_slices, cuda.blockDim.y):
         off = means[index(at + s * C)] - middle
-        total += squares[index(at + s * C)] + n * off * off
+        total += squares[index(at + s * C)] + real(min(length, M - s * length)) * off * off
     variance = column_sum(total, values) / real(M)
 
     if c < C:
@@ -184,23 +200,15 @@ def _normalize(x, gamma, beta, means, squares, y, mean, var, epsilon, length):
         if cuda.threadIdx.y == 0 and cuda.blockIdx.y == 0:
             mean[g, c] = middle
             var[g, c] = variance
-        scale, shift = gamma[c] / sqrt(variance + epsilon), beta[c]
-        m = cuda.blockIdx.y * length + cuda.threadIdx.y
-        stop = min((cuda.blockIdx.y + 1) * length, M)
-        while m + (HELD - 1) * rows < stop:
-            for k in range(HELD):
-                held[k] = x[g, index(m + k * rows), c]
-            for k in range(HELD):
-                y[g, index(m + k * rows), c] = (held[k] - middle) * scale + shift
-            m += HELD * rows
-        while m < stop:
-            y[g, index(m), c] = (x[g, index(m), c] - middle) * scale + shift
-            m += rows
+        start = cuda.blockIdx.y * length
+        stop = min(start + length, M)
+        scale = gamma[c] / sqrt(variance + epsilon)
+        _write_normalized(x, y, g, start + cuda.threadIdx.y, stop, c, middle, scale, beta[c])
 
 
 @kernel
 def _normalize_given(x, gamma, beta, mean, var, y, epsilon, length):
-    """x[B,C], four times [C] -> y[B,C]: the last part of `_normalize`."""
+    """x[B,C], four times [C] -> y[B,C]: as `_write_normalized`, without ghost batches."""
     held = cuda.local.array(HELD, x.dtype)
     B, C = x.shape
     _, c = ghost_and_channel(C)

@@ -9,19 +9,44 @@ power of two: a sum halves it in each round.
 
 from __future__ import annotations
 
-from .device import BLOCK, cuda, device_function
+from collections.abc import Callable
+from typing import Any
+
+from .device import BLOCK, blocks_for, cuda, device_function, kernel, launch
+
+# Threads of a row, and up to how many values of the row: 8 float32 are the 32 bytes that memory hands out at least, 32
+# threads are a warp, and only a long row is worth the barriers that more of them need.
+WIDTHS = {8: 64, 32: 2048, BLOCK: float("inf")}
 
 
-def block_of(columns: int, most: int, least: int = 1) -> tuple[int, int]:
-    """Return (columns, rows) of a block: a power of two from `least` to `most` that holds `columns`, if one does.
+def block_of(columns: int, most: int) -> tuple[int, int]:
+    """Return (columns, rows) of a block: the power of two up to `most` that holds `columns`, if one does.
 
-    >>> block_of(20, most=32), block_of(500, most=32), block_of(1, most=256, least=8)
-    ((32, 8), (32, 8), (8, 32))
+    >>> block_of(20, most=32), block_of(500, most=32), block_of(1, most=32)
+    ((32, 8), (32, 8), (1, 256))
     """
-    width = least
+    width = 1
     while width < min(columns, most):
         width *= 2
     return width, BLOCK // width
+
+
+def in_each_width(make: Callable[[int], Callable[..., Any]]) -> dict[int, Any]:
+    """Return a kernel for each of WIDTHS: its loops have a constant step, which the compiler makes use of."""
+    kernels = {}
+    for columns in WIDTHS:
+        function = make(columns)
+        function.__name__ = function.__qualname__ = f"{make.__name__}_{columns}"
+        kernels[columns] = kernel(function)
+    return kernels
+
+
+def launch_rows(kernels: dict[int, Any], x: Any, *arguments: Any) -> None:
+    """Launch the kernel for x[B,C] and the arguments after it, with a row of threads for each example."""
+    B, C = x.shape
+    columns = next(columns for columns, most in WIDTHS.items() if most >= C)
+    rows = BLOCK // columns
+    launch(kernels[columns], blocks_for(B, rows), (columns, rows), x, *arguments)
 
 
 @device_function
@@ -45,32 +70,32 @@ def column_sum(value, values):
 
 
 @device_function
-def row_sum(value, values):
+def row_sum(value, values, columns):
     """Return to each thread the sum of the `value` of all threads in its row; as `column_sum`, but sideways."""
-    line = cuda.threadIdx.y * cuda.blockDim.x + cuda.threadIdx.x
+    line = cuda.threadIdx.y * columns + cuda.threadIdx.x
     cuda.syncthreads()  # or a sum before this one, in the same memory, might still be read
     values[line] = value
-    columns = cuda.blockDim.x // 2
-    while columns > 0:
+    half = columns // 2
+    while half > 0:
         cuda.syncthreads()  # or a number might be added before it is there
-        if cuda.threadIdx.x < columns:
-            values[line] += values[line + columns]
-        columns //= 2
+        if cuda.threadIdx.x < half:
+            values[line] += values[line + half]
+        half //= 2
     cuda.syncthreads()  # or threads might leave with a sum that is not complete
-    return values[line - cuda.threadIdx.x]
+    return values[cuda.threadIdx.y * columns]
 
 
 @device_function
-def row_max(value, values):
+def row_max(value, values, columns):
     """Return to each thread the largest `value` of its row; a NaN is larger than nothing."""
-    line = cuda.threadIdx.y * cuda.blockDim.x + cuda.threadIdx.x
+    line = cuda.threadIdx.y * columns + cuda.threadIdx.x
     cuda.syncthreads()  # or what was there before might still be read
     values[line] = value
-    columns = cuda.blockDim.x // 2
-    while columns > 0:
+    half = columns // 2
+    while half > 0:
         cuda.syncthreads()  # or a number might be compared before it is there
-        if cuda.threadIdx.x < columns and values[line] < values[line + columns]:
-            values[line] = values[line + columns]
-        columns //= 2
+        if cuda.threadIdx.x < half and values[line] < values[line + half]:
+            values[line] = values[line + half]
+        half //= 2
     cuda.syncthreads()  # or threads might leave before the last comparison
-    return values[line - cuda.threadIdx.x]
+    return values[cuda.threadIdx.y * columns]

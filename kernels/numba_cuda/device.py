@@ -9,14 +9,15 @@ share memory and can wait for each other, those of different blocks cannot. `lau
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-if find_spec("numba_cuda") is None:
-    raise ImportError("numba-cuda is not installed; pip install 'refplay[cuda13]' (or 'refplay[cuda12]')")
+from .. import gpu
+
+if not gpu.installed("numba_cuda"):
+    raise ImportError(gpu.NOT_INSTALLED.format("numba-cuda"))
 
 from numba import cuda as numba_cuda
 from numba.cuda.core import config

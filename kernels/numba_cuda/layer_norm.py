@@ -17,12 +17,10 @@ from typing import Any
 
 from ..contract import Array
 from . import check
-from .columns import block_of, column_sum, row_sum
-from .device import BLOCK, blocks_for, cuda, index, kernel, launch, scratch
+from .columns import column_sum, in_each_width, launch_rows, row_sum
+from .device import BLOCK, cuda, index, kernel, launch, scratch
 from .slices import HELD, cut, sum_rows
 
-LEAST = 8  # threads for a row: eight float32 are the 32 bytes that memory hands out at least
-EACH = 4  # channels of a thread, while a block has threads enough
 PAIRS = HELD // 2  # values of two arrays at a time, as HELD
 
 
@@ -38,8 +36,7 @@ def layer_norm_forward(
     """
     check.layer_norm_forward(x, gamma, beta, y, mean, var, epsilon)
     real: Any = x.dtype.type
-    grid, block = _rows_of(x)
-    launch(_normalize_rows, grid, block, x, gamma, beta, y, mean, var, real(epsilon))
+    launch_rows(_normalize_rows, x, gamma, beta, y, mean, var, real(epsilon))
 
 
 def layer_norm_backward(
@@ -58,8 +55,7 @@ def layer_norm_backward(
     B, C = x.shape
     real: Any = x.dtype.type
     per_sigma = scratch(B, x.dtype, 2)
-    grid, block = _rows_of(x)
-    launch(_row_gradients, grid, block, x, gamma, mean, var, dy, dx, per_sigma, real(epsilon))
+    launch_rows(_row_gradients, x, gamma, mean, var, dy, dx, per_sigma, real(epsilon))
     slices, block, length = cut(1, B, C)
     rows = slices[1]
     slopes, slopes_hat = (dbeta, dgamma) if rows == 1 else (scratch(rows * C, x.dtype, i) for i in range(2))
@@ -68,72 +64,82 @@ def layer_norm_backward(
         sum_rows(slopes, slopes_hat, rows, dbeta, dgamma)
 
 
-def _rows_of(x: Array) -> tuple[int, tuple[int, int]]:
-    """Return grid and block where each row of threads has an example."""
-    B, C = x.shape
-    block = block_of(blocks_for(C, EACH), BLOCK, LEAST)
-    return blocks_for(B, block[1]), block
+@in_each_width
+def _normalize_rows(columns):
+    def normalize_rows(x, gamma, beta, y, mean, var, epsilon):
+        """x[B,C] gamma[C] beta[C] -> y[B,C] mean[B] var[B]: row t of threads of block k has example k * rows + t."""
+        values = cuda.shared.array(BLOCK, x.dtype)
+        real = x.dtype.type
+        B, C = x.shape
+        first = cuda.threadIdx.x
+        b = cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y
+        here, b = b < B, index(b)
+        last = C if here else 0  # threads beyond the last example have no values, but wait with the others
+        origin = x[b, 0] if here else real(0)
+        total = real(0)
+        c = first
+        while c < last:
+            total += x[b, index(c)] - origin
+            c += columns
+        middle = origin + row_sum(total, values, columns) / real(C)
 
+        total = real(0)
+        c = first
+        while c < last:
+            off = x[b, index(c)] - middle
+            total += off * off
+            c += columns
+        variance = row_sum(total, values, columns) / real(C)
 
-@kernel
-def _normalize_rows(x, gamma, beta, y, mean, var, epsilon):
-    """x[B,C] gamma[C] beta[C] -> y[B,C] mean[B] var[B]: thread row t of block k has example k * rows + t."""
-    values = cuda.shared.array(BLOCK, x.dtype)
-    real = x.dtype.type
-    B, C = x.shape
-    first, columns = cuda.threadIdx.x, cuda.blockDim.x
-    b = cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y
-    last = C if b < B else 0  # threads beyond the last example have no values, but wait at the barriers with the others
-    origin = x[b, 0] if b < B else real(0)
-    total = real(0)
-    for c in range(first, last, columns):
-        total += x[b, index(c)] - origin
-    middle = origin + row_sum(total, values) / real(C)
-
-    total = real(0)
-    for c in range(first, last, columns):
-        off = x[b, index(c)] - middle
-        total += off * off
-    variance = row_sum(total, values) / real(C)
-
-    if b < B:
-        if first == 0:
+        if here and first == 0:
             mean[b] = middle
             var[b] = variance
         per_sigma = real(1) / sqrt(variance + epsilon)
-        for c in range(first, C, columns):
+        c = first
+        while c < last:
             y[b, index(c)] = (x[b, index(c)] - middle) * per_sigma * gamma[index(c)] + beta[index(c)]
+            c += columns
+
+    return normalize_rows
 
 
-@kernel
-def _row_gradients(x, gamma, mean, var, dy, dx, per_sigma, epsilon):
-    """x[B,C] gamma[C] mean[B] var[B] dy[B,C] -> dx[B,C] per_sigma[B]: threads as in `_normalize_rows`.
+@in_each_width
+def _row_gradients(columns):
+    def row_gradients(x, gamma, mean, var, dy, dx, per_sigma, epsilon):
+        """x[B,C] gamma[C] mean[B] var[B] dy[B,C] -> dx[B,C] per_sigma[B]: threads as in `normalize_rows`.
 
-    per_sigma = 1 / sqrt(var + epsilon), for `_column_slopes`, where each example would else have its root C times.
-    """
-    values = cuda.shared.array(BLOCK, x.dtype)
-    real = x.dtype.type
-    B, C = x.shape
-    first, columns = cuda.threadIdx.x, cuda.blockDim.x
-    b = cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y
-    last = C if b < B else 0
-    middle, factor = real(0), real(0)
-    if b < B:
-        middle, factor = mean[b], real(1) / sqrt(var[b] + epsilon)
-    slope, slope_hat = real(0), real(0)
-    for c in range(first, last, columns):
-        grown = gamma[index(c)] * dy[b, index(c)]
-        slope += grown
-        slope_hat += grown * (x[b, index(c)] - middle)
-    slope = row_sum(slope, values)
-    slope_hat = row_sum(slope_hat, values) * factor
+        per_sigma = 1 / sqrt(var + epsilon), for `_column_slopes`, where each example would else have its root C times.
+        """
+        values = cuda.shared.array(BLOCK, x.dtype)
+        real = x.dtype.type
+        B, C = x.shape
+        first = cuda.threadIdx.x
+        b = cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y
+        here, b = b < B, index(b)
+        last = C if here else 0
+        middle, factor = real(0), real(0)
+        if here:
+            middle, factor = mean[b], real(1) / sqrt(var[b] + epsilon)
+        slope, slope_hat = real(0), real(0)
+        c = first
+        while c < last:
+            grown = gamma[index(c)] * dy[b, index(c)]
+            slope += grown
+            slope_hat += grown * (x[b, index(c)] - middle)
+            c += columns
+        slope = row_sum(slope, values, columns)
+        slope_hat = row_sum(slope_hat, values, columns) * factor
 
-    if b < B:
-        if first == 0:
+        if here and first == 0:
             per_sigma[b] = factor
         shift, tilt = slope / real(C), slope_hat / real(C) * factor
-        for c in range(first, C, columns):
-            dx[b, index(c)] = (gamma[index(c)] * dy[b, index(c)] - shift - (x[b, index(c)] - middle) * tilt) * factor
+        c = first
+        while c < last:
+            off = x[b, index(c)] - middle
+            dx[b, index(c)] = (gamma[index(c)] * dy[b, index(c)] - shift - off * tilt) * factor
+            c += columns
+
+    return row_gradients
 
 
 @kernel

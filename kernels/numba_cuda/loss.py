@@ -11,11 +11,8 @@ from typing import Any
 
 from ..contract import Array
 from . import check
-from .columns import block_of, row_max, row_sum
-from .device import BLOCK, blocks_for, cuda, index, kernel, launch
-
-LEAST = 8  # threads for a row: eight float32 are the 32 bytes that memory hands out at least
-EACH = 4  # logits of a thread, while a block has threads enough
+from .columns import in_each_width, launch_rows, row_max, row_sum
+from .device import BLOCK, cuda, index
 
 
 def softmax_cross_entropy(
@@ -33,55 +30,58 @@ def softmax_cross_entropy(
     loss, dz : [B] written, [B, C] written or None
     """
     check.softmax_cross_entropy(z, labels, weights, smoothing, loss, dz)
-    B, C = z.shape
     real: Any = z.dtype.type
-    block = block_of(blocks_for(C, EACH), BLOCK, LEAST)
-    numbers = real(1 - smoothing), real(smoothing / C)
+    numbers = real(1 - smoothing), real(smoothing / z.shape[1])
     # Without a dz any array of its type does: the same compiled kernel then serves both cases.
-    launch(_rows, blocks_for(B, block[1]), block, z, labels, weights, numbers, loss, z if dz is None else dz,
-           dz is not None)  # fmt: skip
+    launch_rows(_softmax_rows, z, labels, weights, numbers, loss, z if dz is None else dz, dz is not None)
 
 
-@kernel
-def _rows(z, labels, weights, numbers, loss, dz, with_dz):
-    """z[B,C] labels[B] weights[B] -> loss[B] dz[B,C]
+@in_each_width
+def _softmax_rows(columns):
+    def softmax_rows(z, labels, weights, numbers, loss, dz, with_dz):
+        """z[B,C] labels[B] weights[B] -> loss[B] dz[B,C]
 
-    Each row of threads has an example b; of its logits thread x of the row has those at x, x + columns, ....
-    With s_c = z_c - max z, and because q sums to 1:  loss = w (log sum_c exp s_c - sum_c q_c s_c).
-    """
-    values = cuda.shared.array(BLOCK, z.dtype)
-    real = z.dtype.type
-    hit, miss = numbers  # 1 - smoothing and smoothing / C
-    B, C = z.shape
-    x, columns = cuda.threadIdx.x, cuda.blockDim.x
-    b = cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y
-    last = C if b < B else 0  # threads beyond the last example have no logits, but wait at the barriers with the others
+        Each row of threads has an example b; of its logits thread x of the row has those at x, x + columns, ....
+        With s_c = z_c - max z, and because q sums to 1:  loss = w (log sum_c exp s_c - sum_c q_c s_c).
+        """
+        values = cuda.shared.array(BLOCK, z.dtype)
+        real = z.dtype.type
+        hit, miss = numbers  # 1 - smoothing and smoothing / C
+        B, C = z.shape
+        x = cuda.threadIdx.x
+        b = cuda.blockIdx.x * cuda.blockDim.y + cuda.threadIdx.y
+        here, b = b < B, index(b)
+        last = C if here else 0  # threads beyond the last example have no logits, but wait with the others
 
-    top = real(-inf)
-    for c in range(x, last, columns):
-        if top < z[b, index(c)]:
-            top = z[b, index(c)]
-    top = row_max(top, values)
-    total, shifted = real(0), real(0)
-    for c in range(x, last, columns):
-        s = z[b, index(c)] - top  # at most 0, so that exp cannot overflow
-        total += exp(s)
-        shifted += miss * s
-    total = row_sum(total, values)
-    shifted = row_sum(shifted, values)
+        top = real(-inf)
+        c = x
+        while c < last:
+            if top < z[b, index(c)]:
+                top = z[b, index(c)]
+            c += columns
+        top = row_max(top, values, columns)
+        total, shifted = real(0), real(0)
+        c = x
+        while c < last:
+            s = z[b, index(c)] - top  # at most 0, so that exp cannot overflow
+            total += exp(s)
+            shifted += miss * s
+            c += columns
+        total = row_sum(total, values, columns)
+        shifted = row_sum(shifted, values, columns)
 
-    if b < B:
-        weight, label = weights[b], labels[b]
-        known = 0 <= label < C
-        if x == 0:
-            if not known:
-                loss[b] = real(nan)
-            elif weight == 0:
-                loss[b] = real(0)
-            else:
-                loss[b] = weight * (log(total) - hit * (z[b, label] - top) - shifted)
-        if with_dz:
-            for c in range(x, C, columns):
+        if here:
+            weight, label = weights[b], labels[b]
+            known = 0 <= label < C
+            if x == 0:
+                if not known:
+                    loss[b] = real(nan)
+                elif weight == 0:
+                    loss[b] = real(0)
+                else:
+                    loss[b] = weight * (log(total) - hit * (z[b, label] - top) - shifted)
+            c = x
+            while c < last and with_dz:
                 if not known:
                     dz[b, index(c)] = real(nan)
                 elif weight == 0:
@@ -89,3 +89,6 @@ def _rows(z, labels, weights, numbers, loss, dz, with_dz):
                 else:
                     q = miss + hit if c == label else miss
                     dz[b, index(c)] = weight * (exp(z[b, index(c)] - top) / total - q)
+                c += columns
+
+    return softmax_rows

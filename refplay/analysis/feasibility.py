@@ -78,7 +78,8 @@ def separator(study: Study, metric: str) -> Separator | None:
 def _sides(dimension: Dimension, bad: list[TrialRecord], good: list[TrialRecord],
            best: list[TrialRecord]) -> list[Separator]:
     result = []
-    for side, sign in (("low", -1.0), ("high", 1.0)):
+    sides: tuple[tuple[Literal["low", "high"], float], ...] = (("low", -1.0), ("high", 1.0))
+    for side, sign in sides:
         x = sign * np.array([position(t, dimension) for t in bad], dtype=np.float64)
         y = sign * np.array([position(t, dimension) for t in good], dtype=np.float64)
         probability = shift_probability(x, y)
@@ -90,7 +91,7 @@ def _sides(dimension: Dimension, bad: list[TrialRecord], good: list[TrialRecord]
             last = next(t for t in good if sign * float(position(t, dimension) or 0.0) == kept)
             split = last.params[dimension.name]
             best_lost = any(sign * p > kept for t in best if (p := position(t, dimension)) is not None)
-            result.append(Separator(dimension.name, side, auc, probability, split, excluded, lost, best_lost))  # type: ignore[arg-type]
+            result.append(Separator(dimension.name, side, auc, probability, split, excluded, lost, best_lost))
     return result
 
 

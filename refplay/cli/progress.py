@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Column
 
 from refplay.analysis.wording import quantity
@@ -20,7 +28,7 @@ def progress_bars(metric: str, console: Console) -> Iterator[ProgressCallback]:
 
     One line says so where it was never called: the store had everything.
     """
-    tasks: dict[str, object] = {}
+    tasks: dict[str, TaskID] = {}
     with Progress(*_columns(console.width), console=console) as bars:
         waiting = bars.add_task("preparing, compiling what is new", total=None, best="")
 
@@ -30,7 +38,7 @@ def progress_bars(metric: str, console: Console) -> Iterator[ProgressCallback]:
             if study not in tasks:
                 tasks[study] = bars.add_task(study, total=total, best="")
             shown = "" if best is None else f"best {metric} {quantity(metric, [best]).write(best)}"
-            bars.update(tasks[study], completed=done, total=total, best=shown)  # type: ignore[arg-type]
+            bars.update(tasks[study], completed=done, total=total, best=shown)
 
         try:
             yield update

@@ -160,7 +160,7 @@ def adam(theta: Array, g: Array, state: Moments, *, lr: float, beta1: float = 0.
     """
     kernels.adam(theta, g, state.m, state.v, state.t, not_negative("learning_rate", lr), below_one("beta1", beta1),
                  below_one("beta2", beta2), not_negative("epsilon", epsilon))
-    return state._replace(t=state.t + 1)
+    return Moments(state.m, state.v, state.t + 1)
 
 
 def nadam(theta: Array, g: Array, state: Moments, *, lr: float, beta1: float = 0.9, beta2: float = 0.999,
@@ -222,4 +222,4 @@ def nadam(theta: Array, g: Array, state: Moments, *, lr: float, beta1: float = 0
     """
     kernels.nadam(theta, g, state.m, state.v, state.t, not_negative("learning_rate", lr), below_one("beta1", beta1),
                   below_one("beta2", beta2), not_negative("epsilon", epsilon))
-    return state._replace(t=state.t + 1)
+    return Moments(state.m, state.v, state.t + 1)

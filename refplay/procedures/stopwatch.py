@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -113,7 +114,7 @@ def time_in_turns(
             attempt(name, watch.warm_up)
         for _ in range(ROUNDS):
             for name in [name for name in watches if name not in failed]:
-                attempt(name, lambda watch=watches[name]: watch.round(seconds / ROUNDS))  # type: ignore[misc]
+                attempt(name, partial(watches[name].round, seconds / ROUNDS))
     finally:
         if collecting:
             gc.enable()

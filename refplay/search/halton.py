@@ -124,7 +124,7 @@ def digit_permutations(base: int, seed: int) -> np.ndarray:
 def candidate_permutations(base: int, seed: int) -> np.ndarray:
     """Return the draws to choose from, int64[12, K, base]: every permutation uniform and independent."""
     shape = (_CANDIDATES, digit_count(base), base)
-    words = generator(seed, "halton", base).bit_generator.random_raw(math.prod(shape))  # type: ignore[attr-defined]
+    words = generator(seed, "halton", base).bit_generator.random_raw(math.prod(shape))
     return np.argsort(words.reshape(shape), axis=2, kind="stable")
 
 
@@ -173,7 +173,7 @@ def fill_compiled() -> Callable[[np.ndarray, int, np.ndarray, float], None]:
     import numba  # heavy, and needed by large samples only
 
     @numba.njit(cache=True, nogil=True)
-    def fill(column, start, weights, whole):  # type: ignore[no-untyped-def]
+    def fill(column: np.ndarray, start: int, weights: np.ndarray, whole: float) -> None:
         positions, base = weights.shape
         digits = np.empty(positions, np.int64)
         total = 0

@@ -68,7 +68,7 @@ def random_search(n: int, d: int, seed: int) -> np.ndarray:
     The first points do not depend on `n`. The top 53 bits of a raw Philox word make a number, so the points stay the
     same for ever.
     """
-    words = generator(seed, "random").bit_generator.random_raw(n * d)  # type: ignore[attr-defined]
+    words = generator(seed, "random").bit_generator.random_raw(n * d)
     return ((words >> np.uint64(11)) * 2.0**-53).reshape(n, d)
 
 

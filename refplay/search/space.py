@@ -270,8 +270,6 @@ class Space:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Space) and self.domains == other.domains
 
-    __hash__ = None  # type: ignore[assignment]
-
 
 def _flatten(space: Space, prefix: str, condition: tuple[tuple[str, Any], ...],
              enclosing: frozenset[str]) -> Iterator[Dimension]:

@@ -62,14 +62,15 @@ def check_one_of(field: str, value: Any, valid: Sequence[str]) -> None:
 
 def _mapping(field: str, given: Any) -> Mapping[str, Any]:
     check_type(field, given, Mapping, "a table of hyperparameter names")
-    for name in given:
+    values: Mapping[str, Any] = given
+    for name in values:
         if not isinstance(name, str) or not name.isidentifier():
             raise InputError(f"{field} hyperparameter name {name!r} is not an identifier; use letters, digits and "
                              "underscores, a letter first")
         if name.lower() in LENGTH_NAMES:
             raise InputError(f"{field} {name!r} is the length of training, and trials of different length are not "
                              "comparable; give one number to all with `steps` of the plan")
-    return given  # type: ignore[no-any-return]
+    return values
 
 
 def _options(where: str, values: Any) -> tuple[Any, ...]:

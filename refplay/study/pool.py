@@ -42,7 +42,7 @@ class _Context(SpawnContext):
         super().__init__()
         self.workers: list[_Worker] = []
 
-    def Process(self, *args: Any, **kwargs: Any) -> _Worker:  # type: ignore[override]
+    def Process(self, *args: Any, **kwargs: Any) -> _Worker:  # type: ignore[override]  # there it is a class, here what makes one
         self.workers.append(_Worker(*args, **kwargs))
         return self.workers[-1]
 

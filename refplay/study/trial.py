@@ -102,7 +102,7 @@ class Trial:
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return the value of a hyperparameter, or `default` where this trial has none of that name."""
-        return self[name] if name in self else default  # noqa: SIM401
+        return self[name] if name in self else default  # noqa: SIM401 (this is the `get` that it asks for)
 
     def generator(self, purpose: str) -> np.random.Generator:
         """Return the random stream of this trial for a purpose, such as "init" or "shuffle"."""

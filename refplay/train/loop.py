@@ -61,7 +61,8 @@ def fit(
         Of shuffling and dropout.
     report : callable or None
         Called as ``report(step, train_loss=..., gradient_norm=..., learning_rate=...)`` at every step and
-        ``report(step, valid_loss=..., valid_error=...)`` at every evaluation. When a training resumes, all that was
+        ``report(step, valid_loss=..., valid_error=...)`` at every evaluation; on a device, for all steps since the last
+        evaluation together, just before the next (see `refplay.train.steps`). When a training resumes, all that was
         reported before the checkpoint is reported again, so that nobody has to keep it.
     folder : path or None
         Keeps checkpoints, one at each evaluation: the latest and the `keep` best. A training whose checkpoints lie

@@ -100,17 +100,36 @@ class Launches:
         self.launched[id(kernel), types] = Kernel(kernel, types, max(threads, before.threads if before else 0), dynamic)
 
 
+ROWS = {name: {key.rstrip("*"): shape for key, shape in VALID[name].items() if isinstance(shape, tuple)}
+        for name in ("layer_norm_forward", "layer_norm_backward", "softmax_cross_entropy")}  # fmt: skip
 # Beside the calls of `contract_calls`, those that take another way through the backend.
 MORE: list[tuple[str, dict[str, Any]]] = [
     # more examples than one block goes over
     ("batch_norm_forward", {"x": (2, 600, 3), "y": (2, 600, 3)}),
     ("batch_norm_backward", {"x": (2, 600, 3), "dy": (2, 600, 3), "dx": (2, 600, 3)}),
+    # rows of more values than 8 and than 32 threads are for
+    *[(name, {key: (4, C) if len(old) == 2 else (C,) if old == (3,) else old for key, old in arrays.items()})
+      for C in (65, 2049) for name, arrays in ROWS.items()],
 ]
+
+
+def layers() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield changes for layers of larger tiles. A convolution of 1 x 1 is a dense layer of pixels."""
+    for rows, n_in, n_out in ((1536, 1536, 1536), (16384, 64, 64), (128, 16384, 64)):
+        dense = {"x": (rows, n_in), "w": (n_in, n_out), "b": (n_out,), "y": (rows, n_out)}
+        conv = {"x": (1, 128, rows // 128, n_in), "w": (1, 1, n_in, n_out), "b": (n_out,),
+                "y": (1, 128, rows // 128, n_out), "stride": 1, "padding": 0}  # fmt: skip
+        for name, forward in (("dense", dense), ("conv2d", conv)):
+            yield f"{name}_forward", forward
+            backward = {key: value for key, value in forward.items() if key not in ("b", "y")}
+            yield f"{name}_backward", {
+                **backward, "dy": forward["y"], "dx": forward["x"], "dw": forward["w"], "db": forward["b"]
+            }  # fmt: skip
 
 
 def calls(dtype: str) -> Iterator[tuple[str, list[Any]]]:
     """Yield name and dry arguments of calls of the whole contract that take every way through it."""
-    for name, changes in [*((name, {}) for name in VALID), *MORE]:
+    for name, changes in [*((name, {}) for name in VALID), *MORE, *layers()]:
         arguments = {key.rstrip("*"): value for key, value in VALID[name].items()} | changes
         given = {key: dry(value, dtype) if isinstance(value, tuple) else value for key, value in arguments.items()}
         if "labels" in given:
@@ -131,6 +150,16 @@ def beyond_the_contract(dtype: str) -> None:
     resident.misses(x, y, dry(4, dtype))
 
 
+def versions_of_the_product(dtype: str) -> None:
+    """Launch the versions of the matrix product that are there to be read."""
+    from refplay.kernels.numba_cuda import product1, product2, product3
+    from refplay.kernels.numba_cuda.device import launch
+
+    x, b = dry((4, 4), dtype), dry(4, dtype)
+    for version in (product1, product2, product3):
+        launch(version.product, 1, version.THREADS, x, x, b, x)
+
+
 @cache
 def launched() -> tuple[list[Kernel], list[CUDADispatcher]]:
     """Return the kernels that the contract launches, for float32 and for float64, and all that were made."""
@@ -141,9 +170,9 @@ def launched() -> tuple[list[Kernel], list[CUDADispatcher]]:
     numba_cuda.check.device_of = numba_cuda.check.current_device = lambda *_: 0
     for dtype in ("float32", "float64"):
         for name, arguments in calls(dtype):
-            if hasattr(numba_cuda, name):
-                getattr(numba_cuda, name)(*arguments)
+            getattr(numba_cuda, name)(*arguments)
         beyond_the_contract(dtype)
+        versions_of_the_product(dtype)
     return list(launches.launched.values()), launches.made
 
 

@@ -15,6 +15,7 @@ ARCHITECTURES = ("sm_75", "sm_80", "sm_90", "sm_100")
 DOUBLES = {
     "optim": "sums of decayed state: 0.999 rounded to float32 would be a decay of another length",
     "reduce": "sums over a whole vector, and factors that come from the host",
+    "sums": "columns over all pixels of a batch: a GPU adds faster than it reads",
     "resident": "clipping is scaling by a factor from such a sum",
 }
 REGISTERS, REGISTERS_OF_A_THREAD, THREADS, SHARED = 65536, 255, 1024, 48 * 1024  # limits of all four architectures

@@ -112,6 +112,13 @@ def test_this_machine_is_looked_at(monkeypatch):
     assert gpu.find() == gpu.Found(found.platform, False, found.toolkit)
 
 
+def test_a_folder_is_no_package(monkeypatch, tmp_path):
+    (tmp_path / "nvidia_nothing").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not gpu.installed("nvidia_nothing")
+    assert gpu.installed("numba_cuda")
+
+
 def test_a_library_that_is_nowhere_is_missed(monkeypatch):
     from cuda import pathfinder
 

@@ -116,6 +116,7 @@ class Memory:
         self._start, self._strides = self._array.__array_interface__["data"][0], self._array.strides
         self.shape, self.size, self.ndim = self._array.shape, self._array.size, self._array.ndim
         self.dtype = self._array.dtype
+        self._addresses: dict[Any, int] = {}  # of the indices that were found to be right
 
     def __getitem__(self, index: Any) -> Any:
         at = self._address(index)
@@ -142,14 +143,20 @@ class Memory:
         return len(self._array)
 
     def _address(self, index: Any) -> int:
+        at = self._addresses.get(index)
+        if at is None:
+            at = self._addresses[index] = self._checked_address(index)
+        return at
+
+    def _checked_address(self, index: Any) -> int:
         parts = index if isinstance(index, tuple) else (index,)
         if len(parts) != self.ndim or not all(isinstance(i, int | np.integer) for i in parts):
-            raise KernelError(f"index {index} into {self.ndim} axes is not one element ({_line(sys._getframe(2))})")
+            raise KernelError(f"index {index} into {self.ndim} axes is not one element ({_line(sys._getframe(3))})")
         at = self._start
         for i, size, stride in zip(parts, self.shape, self._strides, strict=True):
             if not 0 <= i < size:
                 raise KernelError(f"index {index} is outside of {self._name} memory of shape {tuple(self.shape)} "
-                                  f"({_line(sys._getframe(2))})")
+                                  f"({_line(sys._getframe(3))})")
             at += int(i) * stride
         return at
 
@@ -160,6 +167,24 @@ class Memory:
             who = "another block" if between_blocks else "another thread since the last barrier"
             raise KernelError(f"race: element {index} of {self._name} memory was {did} by {who} and is {does} at "
                               f"{_line(sys._getframe(2))}")
+
+
+class Registers(Memory):
+    """An array of one thread: nobody else can touch it."""
+
+    def __init__(self, array: Any, name: str) -> None:
+        super().__init__(array, name)
+        self._values: dict[Any, Any] = {}  # in place of the array, which would be slow
+
+    def __getitem__(self, index: Any) -> Any:
+        if index not in self._values:
+            self._address(index)
+            self._values[index] = self._array[index]
+        return self._values[index]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self._address(index)
+        self._values[index] = self.dtype.type(value)
 
 
 def _both(a: tuple[int, int, int], b: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -187,7 +212,7 @@ def _place(code: Any, line: int) -> str:
     return f"{code.co_filename.rsplit('/', 1)[-1]}:{line}"
 
 
-def _shared(self: Any, shape: Any, dtype: Any) -> Memory:
+def _shared(self: Any, shape: Any, dtype: Any, alignment: None = None) -> Memory:
     line = _line(sys._getframe(1))
     if line in _now.thread.shared_lines:
         raise KernelError(f"two shared arrays on one line, or one in a loop: {line}")
@@ -198,7 +223,7 @@ def _shared(self: Any, shape: Any, dtype: Any) -> Memory:
 
 
 def _local(self: Any, shape: Any, dtype: Any) -> Memory:
-    return Memory(_poisoned(shape, dtype), "local")
+    return Registers(_poisoned(shape, dtype), "local")
 
 
 def _poisoned(shape: Any, dtype: Any) -> np.ndarray:

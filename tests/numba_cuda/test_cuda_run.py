@@ -1,5 +1,6 @@
 """`refplay run PLAN.toml --backend numba-cuda` in a process of its own, as a user calls it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,18 @@ evaluate_every = 2
 """
 
 
+# What every Python begins with that finds it as sitecustomize.py: the tests' simulator, and tiles of products as
+# small as the networks. The simulator as it comes would take minutes.
+QUICK = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import strict_simulator
+strict_simulator.install()
+from refplay.kernels.numba_cuda import product
+product.tile_for = lambda *sizes: product.Tile(1, 1, 16)
+"""
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rng = np.random.default_rng(1)
@@ -39,11 +52,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_plan_trains_on_the_backend_that_is_named(folder: Path) -> None:
-    trials = {}
+    environment, trials = dict(os.environ), {}
+    if environment.get("NUMBA_ENABLE_CUDASIM") == "1":
+        (folder / "site").mkdir()
+        (folder / "site" / "sitecustomize.py").write_text(QUICK)
+        environment["PYTHONPATH"] = str(folder / "site")
     for backend in ("numba-cuda", "numpy"):
         done = subprocess.run(
             [sys.executable, "-m", "refplay", "run", "plan.toml", "--backend", backend, "--workers", "1", "--store",
-             f"{backend}.db"], capture_output=True, text=True, check=False)  # fmt: skip
+             f"{backend}.db"], capture_output=True, text=True, check=False, env=environment)  # fmt: skip
         assert done.returncode == 0, done.stderr
         with Store(folder / f"{backend}.db") as store:
             loaded = store.load_round("tiny")

@@ -1,7 +1,7 @@
 """Whole trainings on the GPU against the reference: a step, a fit, what it waits for, how it ends and goes on again.
 
 Two computations of one step that differ in the order of their sums differ by the length of the longest sum in units of
-the rounding, relative to the largest term; a ghost batch of the networks here has 4 images of 36 pixels, a filter 27
+the rounding, relative to the largest term; a ghost batch of the networks here has 4 images of 16 pixels, a filter 18
 weights. Through the layers, backwards too, these add up; so do those of the steps.
 """
 
@@ -10,7 +10,7 @@ import pytest
 
 from refplay.data import Dataset, Split, make_gather
 from refplay.nn import Network, convnet, mlp, resnet
-from refplay.optim import RULES, constant, cosine
+from refplay.optim import constant, cosine
 from refplay.train import (
     DeviceBatches,
     Diverged,
@@ -21,8 +21,8 @@ from refplay.train import (
     make_step,
 )
 
-IMAGE, CLASSES, BATCH = (6, 6, 3), 3, 8
-LONGEST, LAYERS = 4 * 36, 8  # the longest sum; layers of the deepest network, forward and backward
+IMAGE, CLASSES, BATCH = (4, 4, 2), 3, 8
+LONGEST, LAYERS = 4 * 16, 8  # the longest sum; layers of the deepest network, forward and backward
 MODELS = {
     "mlp": mlp(IMAGE, CLASSES, depth=2, width=6, normalization="batch", residual="norm-inside", dropout=0.2,
                ghost_size=4),
@@ -32,7 +32,18 @@ MODELS = {
                             residual="norm-outside"),
     "layer norm on images, tanh": convnet(IMAGE, CLASSES, depth=1, width=2, normalization="layer", activation="tanh"),
 }
+SMALL = mlp(IMAGE, CLASSES, depth=1, width=3)
+NORMED = mlp(IMAGE, CLASSES, depth=1, width=4, normalization="batch", dropout=0.2, ghost_size=4)
 DTYPES = ["float64", "float32"]
+
+
+@pytest.fixture(autouse=True)
+def small_tiles(gpu, monkeypatch):
+    """The simulator takes seconds for tiles of 32 x 32 outputs, which test_cuda_product has; here there are 8 x 6."""
+    from refplay.kernels.numba_cuda import device, product
+
+    if device.SIMULATED:
+        monkeypatch.setattr(product, "tile_for", lambda *sizes: product.Tile(1, 1, 16))
 
 
 def examples(count: int, seed: int) -> Split:
@@ -50,9 +61,9 @@ def data() -> Dataset:
 
 
 def training(rule: str = "adam", **changes) -> Training:
-    """Return a training in which nothing is neutral; the epoch of 29 examples ends within the fourth step."""
-    settings = {"steps": 5, "batch_size": BATCH, "warmup_steps": 1, "weight_decay": 1e-2, "label_smoothing": 0.1,
-                "clip_threshold": 0.8, "polyak_decay": 0.7, "evaluate_every": 4, "evaluation_batch": BATCH}
+    """Return four steps in which nothing is neutral; the epoch of 29 examples ends within the fourth."""
+    settings = {"steps": 3, "batch_size": BATCH, "warmup_steps": 1, "weight_decay": 1e-2, "label_smoothing": 0.1,
+                "clip_threshold": 0.8, "polyak_decay": 0.7, "evaluate_every": 2}
     return Training(rule, cosine(0.02, 5), **(settings | changes))
 
 
@@ -79,11 +90,10 @@ def host_state(network, result) -> dict:
                      "evaluated": to_host(result.network.theta)}
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
-def test_loss_and_gradient_are_those_of_the_reference(gpu, reference, assert_close, model, dtype):
-    batch = examples(BATCH, 4)
-    found = []
+@pytest.mark.parametrize(("name", "dtype"), [*((name, "float64") for name in MODELS), ("mlp", "float32"),
+                                             ("convnet", "float32")])  # fmt: skip
+def test_loss_and_gradient_are_those_of_the_reference(gpu, reference, assert_close, name, dtype):
+    model, batch, found = MODELS[name], examples(BATCH, 4), []
     for k in (gpu, reference):
         network = Network(model, k, seed=3, dtype=dtype if k is gpu else "float64")
         weights = np.full(BATCH, 1 / BATCH, network.dtype)
@@ -98,15 +108,16 @@ def test_loss_and_gradient_are_those_of_the_reference(gpu, reference, assert_clo
     assert np.linalg.norm(exact_g) > 0.1
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("model", "rule", "decoupled"), [("mlp", "adam", False), ("convnet", "nesterov", True)])
+@pytest.mark.parametrize(("model", "rule", "decoupled", "dtype"), [
+    ("mlp", "adam", False, "float32"), ("convnet", "nesterov", True, "float64"),
+])  # fmt: skip
 def test_a_training_has_the_curves_of_the_reference(gpu, reference, data, model, rule, decoupled, dtype):
     results = []
     for k in (gpu, reference):
         network = Network(MODELS[model], k, seed=3, dtype=dtype if k is gpu else "float64")
         results.append(host_state(network, fit(network, data, training(rule, decoupled=decoupled), seed=6)))
-    # Six steps; Adam divides by the root of a mean square that begins near 0: ten times the error of the gradient.
-    bound = 6 * 10 * LONGEST * LAYERS * np.finfo(dtype).eps
+    # Four steps; Adam divides by the root of a mean square that begins near 0: ten times the error of the gradient.
+    bound = 4 * 10 * LONGEST * LAYERS * np.finfo(dtype).eps
     for name in ("train_loss", "gradient_norm", "valid_loss"):
         np.testing.assert_allclose(results[0][name], results[1][name], rtol=bound, err_msg=name)
     assert (results[1]["gradient_norm"] > 0.8).any()  # it clipped
@@ -117,12 +128,12 @@ def test_a_training_has_the_curves_of_the_reference(gpu, reference, data, model,
 
 def test_resumed_it_ends_bit_for_bit_where_the_undisturbed_one_does(gpu, data, tmp_path):
     def start():
-        return Network(MODELS["mlp"], gpu, seed=3)
+        return Network(NORMED, gpu, seed=3)
 
     whole, reports = start(), Reports()
     expected = host_state(whole, fit(whole, data, training(), seed=6, report=reports))
     with pytest.raises(Killed):
-        fit(start(), data, training(), seed=6, folder=tmp_path, report=Reports(die_at=5))
+        fit(start(), data, training(), seed=6, folder=tmp_path, report=Reports(die_at=3))
     resumed, again = start(), Reports()
     found = host_state(resumed, fit(resumed, data, training(), seed=6, folder=tmp_path, report=again))
     assert list(tmp_path.iterdir())
@@ -148,8 +159,8 @@ def test_the_host_neither_copies_nor_waits_between_evaluations(gpu, data, monkey
 
         monkeypatch.setattr(owner, name, spied)
 
-    network = Network(MODELS["convnet"], gpu, seed=3)
-    settings = training("rmsprop", steps=8, warmup_steps=0, evaluation_batch=BATCH)
+    network = Network(NORMED, gpu, seed=3)
+    settings = training("rmsprop", evaluation_batch=BATCH)
     for name, event in (("to_device", "to device"), ("device_array", "allocation"), ("synchronize", "wait")):
         spy(cuda, name, event)
     for name, event in (("copy_to_host", "to host"), ("copy_to_device", "to device"), ("__getitem__", "element")):
@@ -161,19 +172,20 @@ def test_the_host_neither_copies_nor_waits_between_evaluations(gpu, data, monkey
     assert events[:first].count("to host") == 0
     evaluation = ["evaluation batch", "evaluation batch", "to host"]
     assert [event for event in events[first:] if event != "allocation"] == [
-        *["step"] * 4, "to host", *evaluation, "to device", *["step"] * 4, "to host", *evaluation]
+        *["step"] * 2, "to host", *evaluation, "to device", *["step"] * 2, "to host", *evaluation]
     second_interval = events[len(events) - events[::-1].index("to device") :]
     assert "allocation" not in second_interval
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of the simulator, which computes with NumPy
 def test_a_training_that_diverges_ends_at_the_same_step_for_the_same_reason(gpu, reference, data):
     for rate, every in ((1e4, 50), (1e38, 1)):  # a loss that stays high, one that overflows in the evaluation
         found = []
         for k in (gpu, reference):
-            network = Network(mlp(IMAGE, CLASSES, depth=1, width=5), k, seed=0)
+            network = Network(SMALL, k, seed=0)
             reports = Reports()
             with pytest.raises(Diverged) as caught:
-                fit(network, data, Training("sgd", constant(rate), 30, BATCH, evaluate_every=every), seed=0,
+                fit(network, data, Training("sgd", constant(rate), 11, BATCH, evaluate_every=every), seed=0,
                     report=reports)
             found.append((caught.value.step, caught.value.reason.split(";")[0], [step for step, _ in reports]))
         assert found[0] == found[1]
@@ -184,8 +196,8 @@ def test_what_is_too_long_for_one_go_is_given_in_parts(gpu, data, monkeypatch):
     from refplay.train import steps
 
     def curves():
-        network = Network(mlp(IMAGE, CLASSES, depth=1, width=3), gpu, seed=1)
-        return host_state(network, fit(network, data, training("sgd"), seed=6))
+        network = Network(SMALL, gpu, seed=1)
+        return host_state(network, fit(network, data, training("sgd", evaluate_every=4), seed=6))
 
     whole = curves()
     monkeypatch.setattr(steps, "MOST_EXAMPLES", 3 * BATCH)
@@ -205,27 +217,26 @@ def test_batches_are_those_of_the_host(gpu, data, dtype):
         assert x.dtype == dtype
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 11, 100])
+@pytest.mark.parametrize("batch_size", [4, 11, 100])
 def test_an_evaluation_does_not_depend_on_its_batch_size(gpu, reference, data, batch_size):
-    model = mlp(IMAGE, CLASSES, depth=1, width=5)
-    found = evaluate(Network(model, gpu, seed=1, dtype="float64"), data.valid, batch_size)
-    exact = evaluate(Network(model, reference, seed=1, dtype="float64"), data.valid, batch_size)
+    found = evaluate(Network(SMALL, gpu, seed=1, dtype="float64"), data.valid, batch_size)
+    exact = evaluate(Network(SMALL, reference, seed=1, dtype="float64"), data.valid, batch_size)
     assert found.error == exact.error
     assert found.loss == pytest.approx(exact.loss, rel=LONGEST * LAYERS * np.finfo(float).eps)
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", ["momentum", "nadam"])
 def test_steps_give_losses_that_wait_to_be_asked(gpu, reference, rule):
     """Whole, and with the gradient accumulated over two pieces of the batch."""
-    model = mlp(IMAGE, CLASSES, depth=1, width=4, activation="tanh")
+    model = mlp(IMAGE, CLASSES, depth=1, width=3, activation="tanh")
     batch, losses = examples(BATCH, 4), []
     for k in (gpu, reference):
         network = Network(model, k, seed=1, dtype="float64")
         x, y = k.asarray(batch.x.astype("float64")), k.asarray(batch.y)
         whole, pieces = make_step(network, rule, BATCH), make_accumulated_step(network, rule, BATCH, 2)
         first = whole(x, y, 0.05)
-        losses.append([float(first), float(whole(x, y, 0.05)), float(pieces(x, y, 0.05)), float(whole(x, y, 0.05))])
+        losses.append([float(first), float(pieces(x, y, 0.05)), float(whole(x, y, 0.05))])
         if k is gpu:
             assert not isinstance(first, float)
-    np.testing.assert_allclose(*losses, rtol=4 * 10 * LONGEST * LAYERS * np.finfo(float).eps)
+    np.testing.assert_allclose(*losses, rtol=3 * 10 * LONGEST * LAYERS * np.finfo(float).eps)
     assert np.ptp(losses[1]) > 1e-3

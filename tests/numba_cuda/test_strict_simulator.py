@@ -219,6 +219,12 @@ def written_after_another_block_read(x, y):
         y[0] = 1  # here
 
 
+def read_by_both_blocks_and_written_by_one(x, y):
+    before = y[0]
+    if cuda.blockIdx.x == 1:
+        y[0] = before + 1  # here
+
+
 def read_by_all_blocks(x, y):
     y[cuda.grid(1)] = x[0]
 
@@ -249,6 +255,7 @@ WRONG = [
     (all_blocks_the_same, "race: .* global memory was written by another block and is written at {here}", 2, N),
     (read_of_another_block, "race: .* was written by another block and is read at {here}", 2, N),
     (written_after_another_block_read, "race: .* was read by another block and is written at {here}", 2, N),
+    (read_by_both_blocks_and_written_by_one, "race: .* was read by another block and is written at {here}", 2, N),
     (the_same_value_by_all, "race: .* was written by another thread .* is written at {here}", 1, N),
 ]
 # Their twins, and what these write.
@@ -268,7 +275,9 @@ CLEAN = [
 
 @pytest.mark.parametrize(("function", "message", "blocks", "n"), WRONG, ids=name)
 def test_a_planted_bug_is_an_error_that_names_its_line(function, message, blocks, n):
-    threads = 1 if function in (read_of_another_block, written_after_another_block_read, two_on_one_line) else N
+    single = (read_of_another_block, written_after_another_block_read, read_by_both_blocks_and_written_by_one,
+              two_on_one_line)  # fmt: skip
+    threads = 1 if function in single else N
     places = {m: re.escape(line_of(function, m)) for m in ("here", "there") if f"{{{m}}}" in message}
     with pytest.raises(KernelError) as raised:
         launched(function, blocks, threads, n)
@@ -291,6 +300,31 @@ def test_a_race_is_seen_through_two_arrays_of_one_memory():
         kernel[1, N](memory, memory)
     with pytest.raises(KernelError, match="race"):
         cuda.jit(each_block_its_own)[1, N - 1](memory[:-1], memory[1:])
+
+
+def test_a_race_is_seen_whoever_read_last():
+    def read_by_two_and_written_by_one(x, y):
+        before = y[0]
+        if cuda.threadIdx.x == 1:
+            y[0] = before + 1
+
+    for _ in range(20):  # the order of threads is drawn at each launch
+        with pytest.raises(KernelError, match="race"):
+            launched(read_by_two_and_written_by_one, threads=2)
+
+
+def test_elements_of_a_matrix_are_told_apart():
+    def transposed(x, y):
+        tile = cuda.shared.array((4, 4), f4)
+        i, j = cuda.threadIdx.y, cuda.threadIdx.x
+        tile[i, j] = x[i, j]
+        cuda.syncthreads()
+        y[i, j] = tile[j, i]
+
+    x = np.arange(16, dtype=f4).reshape(4, 4)
+    on_gpu = cuda.to_device(np.zeros((4, 4), f4))
+    cuda.jit(transposed)[1, (4, 4)](cuda.to_device(x), on_gpu)
+    np.testing.assert_array_equal(on_gpu.copy_to_host(), x.T)
 
 
 def test_two_shared_arrays_on_two_lines_are_two():

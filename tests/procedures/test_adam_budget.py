@@ -32,4 +32,4 @@ def test_common_defaults_lie_inside_every_range() -> None:
 @pytest.mark.parametrize("trials", [0, -1, 2.5, True, "24"])
 def test_no_trials_no_space(trials: object) -> None:
     with pytest.raises(InputError, match="trials="):
-        adam_space(trials)  # type: ignore[arg-type]
+        adam_space(trials)

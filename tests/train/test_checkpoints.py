@@ -79,7 +79,7 @@ DAMAGES = [truncate_to(0), truncate_to(0.5), truncate_to(0.999), flip_a_bit, rep
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_is_passed_over_with_a_warning(damage: object, tmp_path: Path) -> None:
     save(tmp_path, 10, 0.5)
-    damage(save(tmp_path, 20, 0.2))  # type: ignore[operator]
+    damage(save(tmp_path, 20, 0.2))
     with pytest.warns(RuntimeWarning, match=r"step-000000020\.npz is damaged .*; going back to the one before"):
         latest = latest_checkpoint(tmp_path)
     assert latest is not None

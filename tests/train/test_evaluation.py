@@ -27,7 +27,7 @@ def moved(network: Network) -> Network:
 def test_no_batch_size_changes_loss_or_error(
     family: object, backend: str, digits: Dataset, request: pytest.FixtureRequest
 ) -> None:
-    model = family((8, 8, 1), 10, width=8, normalization="batch", dropout=0.5)  # type: ignore[operator]
+    model = family((8, 8, 1), 10, width=8, normalization="batch", dropout=0.5)
     network = moved(Network(model, request.getfixturevalue(backend), seed=1))
     found = [evaluate(network, digits.valid, size) for size in SIZES]
     assert len({f.error for f in found}) == 1
@@ -71,7 +71,7 @@ def test_kernels_get_no_read_only_arrays(
 
     def record(signature: object, *arrays: np.ndarray | None) -> dict[str, int]:
         calls.append(all(a.flags.writeable for a in arrays if a is not None))
-        return hold(signature, *arrays)  # type: ignore[arg-type]
+        return hold(signature, *arrays)
 
     hold = check.arrays
     monkeypatch.setattr(check, "arrays", record)

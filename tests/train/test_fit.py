@@ -160,7 +160,7 @@ def test_every_step_and_every_evaluation_is_reported_once(digits: Dataset, numpy
 
 def test_the_test_set_is_never_read(digits: Dataset, numpy_kernels: Backend) -> None:
     hidden = digits._replace(test=Split(np.full((1, 1), np.nan, np.float32), np.array([-1])))
-    seen = digits._replace(test=None)  # type: ignore[arg-type]
+    seen = digits._replace(test=None)
     results = [fit(Network(mlp(IMAGE, 10, width=8), numpy_kernels, seed=0), data, short(steps=5), seed=0).best_error
                for data in (hidden, seen)]  # fmt: skip
     assert results[0] == results[1]

@@ -110,7 +110,7 @@ def run(folder: Path, moment: str) -> None:
         if moment == "in a step" and step == 17:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    os.replace = kill_at_the_third_rename  # type: ignore[assignment]
+    os.replace = kill_at_the_third_rename
     fit(start(kernels.load("numpy")), load_dataset("digits"), training(), seed=4, folder=folder, report=kill_in_a_step)
 
 

@@ -1,0 +1,154 @@
+"""The matrix product: its four versions, all layouts and tiles, and the sums of columns."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+LAYOUTS = ["along", "across"]
+
+
+def unit(dtype):
+    """Half an eps: what one rounding costs. Twice in float64, where the reference is no more exact than the kernel."""
+    return np.finfo(dtype).eps / (2 if dtype == "float32" else 1)
+
+
+@pytest.fixture(scope="module")
+def cuda():
+    """The modules under test, imported where the simulator can be."""
+    from refplay.kernels.numba_cuda import device, operands, product, product1, product2, product3, product4, sums
+
+    return SimpleNamespace(device=device, operands=operands, product=product, product4=product4, sums=sums,
+                           versions=(product1, product2, product3))  # fmt: skip
+
+
+def drawn(rng, rows, depth, columns, dtype):
+    """Return x, w and b; none of their sums is small by chance, and each term counts."""
+    return [rng.normal(0.3, 1.0, shape).astype(dtype) for shape in ((rows, depth), (depth, columns), columns)]
+
+
+def hold(assert_close, y, x, w, b, dtype):
+    x, w, b = (a.astype("float64") for a in (x, w, b))
+    assert_close(y, x @ w + b, (x.shape[1] + 1) * unit(dtype) * (abs(x) @ abs(w) + abs(b)))
+
+
+@pytest.mark.parametrize(
+    ("version", "dtype"), [(1, "float32"), (1, "float64"), (2, "float32"), (2, "float64"), (3, "float32")]
+)
+@pytest.mark.parametrize("shape", [(1, 1, 1), (15, 17, 16), (16, 16, 17), (3, 41, 37)])
+def test_each_version_is_within_the_rounding_of_its_sums(cuda, gpu, rng, assert_close, version, shape, dtype):
+    x, w, b = drawn(rng, *shape, dtype)
+    hold(assert_close, product_of(cuda, gpu, version, x, w, b), x, w, b, dtype)
+
+
+@pytest.mark.parametrize("shape", [(129, 9, 3), (5, 8, 130)])
+def test_version_3_over_several_blocks(cuda, gpu, rng, assert_close, shape):
+    x, w, b = drawn(rng, *shape, "float32")
+    hold(assert_close, product_of(cuda, gpu, 3, x, w, b), x, w, b, "float32")
+
+
+def product_of(cuda, gpu, version, x, w, b):
+    """Return what a version before the fourth computes."""
+    module, (rows, columns) = cuda.versions[version - 1], (x.shape[0], w.shape[1])
+    y = gpu.asarray(np.full((rows, columns), np.nan, x.dtype))
+    blocks = [cuda.device.blocks_for(n, side) for n, side in zip(y.shape, module.TILE, strict=True)]
+    cuda.device.launch(module.product, tuple(blocks), module.THREADS, *map(gpu.asarray, (x, w, b)), y)
+    return gpu.to_host(y)
+
+
+def multiply(cuda, gpu, tile, left, right, x, w, b, length, biased=1):
+    """Return what version 4 computes in slices of `length`, operands stored as their layouts say."""
+    stored_x = x if left == "along" else np.ascontiguousarray(x.T)
+    stored_w = w if right == "across" else np.ascontiguousarray(w.T)
+    operands = [getattr(cuda.operands, f"matrix_{layout}") for layout in (left, right)]
+    kernel = cuda.product4.make_product(cuda.product4.Tile(*tile), *operands)
+    (rows, depth), columns, blocks_for = x.shape, w.shape[1], cuda.device.blocks_for
+    slices = blocks_for(depth, length)
+    high, wide = cuda.product4.Tile(*tile).shape
+    blocks = blocks_for(rows, high), blocks_for(columns, wide), slices
+    partial = gpu.asarray(np.full((slices * rows, columns), np.nan, x.dtype))
+    moved = [gpu.asarray(a) for a in (stored_x, stored_w, b)]
+    cuda.device.launch(kernel, blocks, (16, 16), *moved, biased, partial, rows, depth, length, (0,))
+    if slices == 1:
+        return gpu.to_host(partial)
+    y = gpu.asarray(np.full((rows, columns), np.nan, x.dtype))
+    cuda.device.launch(cuda.product4.add_slices, blocks_for(rows * columns), 256, partial, y, slices)
+    return gpu.to_host(y)
+
+
+@pytest.mark.parametrize("right", LAYOUTS)
+@pytest.mark.parametrize("left", LAYOUTS)
+@pytest.mark.parametrize(
+    ("tile", "shape", "length"),
+    [
+        ((1, 1, 16), (1, 1, 1), 16),
+        ((1, 1, 16), (17, 33, 16), 48),
+        ((1, 1, 16), (16, 37, 5), 16),  # three slices
+        ((2, 1, 16), (31, 16, 17), 16),
+        ((1, 2, 16), (7, 35, 34), 32),  # two slices
+    ],
+)
+def test_version_4_of_any_layout_and_in_slices(cuda, gpu, rng, assert_close, left, right, tile, shape, length):
+    x, w, b = drawn(rng, *shape, "float32")
+    hold(assert_close, multiply(cuda, gpu, tile, left, right, x, w, b, length), x, w, b, "float32")
+    unread = np.empty(0, "float32")
+    hold(assert_close, multiply(cuda, gpu, tile, left, right, x, w, unread, length, 0), x, w, 0 * b, "float32")
+
+
+@pytest.mark.parametrize(("left", "right"), [("along", "across"), ("along", "along"), ("across", "across")])
+@pytest.mark.parametrize("index", range(3))
+def test_the_tiles_in_use(cuda, gpu, rng, assert_close, index, left, right):
+    tile = list(cuda.product.TILES)[index]
+    shape = tile.shape[0] + 1, tile.step + 1, 2
+    x, w, b = drawn(rng, *shape, "float32")
+    hold(assert_close, multiply(cuda, gpu, tile, left, right, x, w, b, 64), x, w, b, "float32")
+    x, w, b = drawn(rng, 2, tile.step - 1, tile.shape[1], "float32")
+    hold(assert_close, multiply(cuda, gpu, tile, left, right, x, w, b, 64), x, w, b, "float32")
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")  # in the simulator, of NumPy
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
+def test_what_is_not_finite_stays_in_its_row_and_column(cuda, gpu, version):
+    """Beside the matrix a tile holds other numbers; 0 times infinity would be NaN."""
+    x, w, b = np.ones((20, 18), "f4"), np.ones((18, 19), "f4"), np.zeros(19, "f4")
+    x[19, 17], w[17, 18] = np.inf, np.nan
+    if version == 4:
+        y = multiply(cuda, gpu, (1, 1, 16), "along", "across", x, w, b, 32)
+    else:
+        y = product_of(cuda, gpu, version, x, w, b)
+    expected = np.full((20, 19), 18.0)
+    expected[19], expected[:, 18] = np.inf, np.nan
+    np.testing.assert_array_equal(y, expected)
+
+
+def test_tiles_and_slices_are_chosen_by_the_shape_alone(cuda):
+    tile_for, slices_for, smallest = cuda.product.tile_for, cuda.product.slices_for, cuda.product.SMALLEST
+    assert tile_for(4096, 4096, 4096, 4).shape == (128, 128)
+    assert tile_for(1024, 1024, 511, 4).shape == (128, 64), "64 blocks of the largest would not be enough"
+    assert tile_for(1024, 1024, 512, 4).shape == (128, 128), "but two slices of 64 are"
+    assert tile_for(65536, 64, 27, 4).shape == (128, 64)
+    assert tile_for(65536, 10, 256, 4) == smallest, "half of a larger tile would be empty"
+    assert tile_for(64, 256, 784, 4) == smallest, "few blocks"
+    assert tile_for(288, 64, 50176, 4).shape == (128, 64), "few blocks, but long sums"
+    assert tile_for(4096, 4096, 4096, 8) == smallest, "doubles"
+    for blocks, depth in ((1, 65536), (3, 50177), (16, 784), (127, 600)):
+        length, slices = slices_for(blocks, depth, smallest)
+        assert (slices - 1) * length < depth <= slices * length, "no slice is empty"
+        assert length % smallest.step == 0
+        assert length >= 256
+        assert 1 < slices * blocks <= 256
+    assert slices_for(1, 511, smallest) == (511, 1)
+    assert slices_for(200, 10**6, smallest) == (10**6, 1)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (7, 32), (33, 31), (31, 33), (64, 5), (600, 2)])
+def test_sums_of_columns_are_rounded_once(cuda, gpu, rng, assert_close, shape, dtype):
+    x = rng.normal(0.3, 1.0, shape).astype(dtype)
+    y = gpu.asarray(np.full((1, shape[1]), np.nan, dtype))
+    cuda.sums.sum_rows(gpu.asarray(x), y)
+    exact = x.astype("float64")
+    bound = shape[0] * np.finfo("float64").eps * abs(exact).sum(axis=0)
+    if dtype == "float32":
+        bound += unit(dtype) * abs(exact.sum(axis=0))
+    assert_close(gpu.to_host(y)[0], exact.sum(axis=0), bound)
