@@ -118,6 +118,11 @@ def synchronize() -> None:
     _stream().synchronize()
 
 
+def memory() -> int | None:
+    """Return how many bytes of memory the device has."""
+    return int(cupy.cuda.Device().mem_info[1])
+
+
 def stand_in(array: Any) -> np.ndarray:
     """Return a NumPy array of the same form at the address of a device array, to be looked at and never read."""
     interface = {"shape": array.shape, "strides": array.strides, "typestr": array.dtype.str,

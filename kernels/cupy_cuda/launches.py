@@ -64,8 +64,8 @@ def columns(G: int, M: int, C: int, pack: int, at_once: int, waves: int) -> Colu
 def held(M: int, C: int, pack: int, rows: int) -> Columns | None:
     """Return the cut with M rows in the registers of a block, `rows` of them in each thread; None if they do not fit."""
     lanes = min(32, power_of_two(-(-C // pack)))
-    while lanes > 8 and M > rows * (BLOCK // lanes):
+    while lanes > 8 and rows * (BLOCK // lanes) < M:
         lanes //= 2
-    if M > rows * (BLOCK // lanes):
+    if rows * (BLOCK // lanes) < M:
         return None
     return Columns(lanes, -(-C // (lanes * pack)), M, 1)

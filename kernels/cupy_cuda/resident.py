@@ -7,13 +7,30 @@ a captured step reads it anew at each replay.
 
 from __future__ import annotations
 
+from importlib import import_module
+from importlib.metadata import version
 from math import inf
 from typing import Any
 
-from .device import BLOCK, blocks_for, launch, multiprocessors, scratch
+import numpy as np
+
+from .. import gpu
+from . import device
+from .device import BLOCK, Graph, blocks_for, launch, multiprocessors, scratch
 from .launches import packs, power_of_two
 
+__all__ = ["Graph", "bring", "clip", "gather", "machine", "make_tape", "memory", "misses", "total"]
 VALUES = 4  # of a thread in a round, kAtOnce
+
+
+def bring(host: np.ndarray, array: Any) -> None:
+    """host[n, ...] -> the first n of array."""
+    device.bring(host, array[: len(host)])
+
+
+def make_tape(rows: int) -> Any:
+    """Return the `Tape` with which a step is captured, for so many steps at a time."""
+    return import_module(".tape", __package__).Tape(import_module(__package__ or ""), rows)
 
 
 def gather(examples: Any, labels: Any, indices: Any, step: Any, x: Any, y: Any) -> None:
@@ -41,6 +58,17 @@ def clip(g: Any, threshold: float, log: Any, i: Any) -> None:
     if threshold < inf:
         launch(f"resident.resident_clip_{g.dtype}", blocks_for(g.size, VALUES * packs(g.dtype) * BLOCK), BLOCK, g, g.size,
                float(threshold), log, *_number(i))  # fmt: skip
+
+
+def machine() -> dict[str, str]:
+    """Return what measurements belong to: the device, the newest CUDA that its driver knows, and what compiles."""
+    found = gpu.find("cupy")
+    return {"device": found.device, "driver": f"CUDA {gpu.dotted(found.driver)}", "cupy": version("cupy")}
+
+
+def memory() -> int | None:
+    """Return how many bytes of memory the device has; None where they are those of the host."""
+    return device.memory()
 
 
 def misses(z: Any, labels: Any, missed: Any) -> None:
