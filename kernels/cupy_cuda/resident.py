@@ -1,8 +1,8 @@
 """What keeps a training on the GPU: the work between two steps that would otherwise wait for the host.
 
 The functions of `refplay.kernels.numba_cuda.resident`, which says why. Where they take a number that changes from step
-to step (which step of the indices, which place of the log), an int64 array of one in the memory of the GPU does as well:
-a captured step reads it anew at each replay.
+to step (which step of the indices, which place of the log), an int64 array of one in the memory of the GPU does as
+well: a captured step reads it anew at each replay.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def clip(g: Any, threshold: float, log: Any, i: Any) -> None:
     """
     _log("squares", g, 1, log, i)
     if threshold < inf:
-        launch(f"resident.resident_clip_{g.dtype}", blocks_for(g.size, VALUES * packs(g.dtype) * BLOCK), BLOCK, g, g.size,
-               float(threshold), log, *_number(i))  # fmt: skip
+        launch(f"resident.resident_clip_{g.dtype}", blocks_for(g.size, VALUES * packs(g.dtype) * BLOCK), BLOCK, g,
+               g.size, float(threshold), log, *_number(i))  # fmt: skip
 
 
 def misses(z: Any, labels: Any, missed: Any) -> None:
