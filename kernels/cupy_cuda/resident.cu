@@ -57,12 +57,13 @@ __device__ inline void partial_sums(const T* __restrict__ x, long long n, double
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-// log[i] <- the sum of partial[count], or its root. One block.
-extern "C" __global__ void __launch_bounds__(kThreads)
+// log[i] <- the sum of partial[count], or its root. One warp.
+extern "C" __global__ void __launch_bounds__(32)
 resident_log(const double* partial, long long count, long long root, double* log, long long i, const long long* i_at) {
   double sum = 0;
-  for (long long j = threadIdx.x; j < count; j += kThreads) sum += partial[j];
-  sum = block_sum<kThreads>(sum);
+#pragma unroll 8
+  for (long long j = threadIdx.x; j < count; j += 32) sum += partial[j];
+  sum = warp_sum(sum);
   if (threadIdx.x == 0) log[value_of(i, i_at)] = root ? sqrt(sum) : sum;
 }
 

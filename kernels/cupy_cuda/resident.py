@@ -54,7 +54,7 @@ def _log(sums: str, x: Any, root: int, log: Any, i: Any) -> None:
     blocks = min(blocks_for(x.size, VALUES * BLOCK), 4 * multiprocessors())
     partial = scratch(blocks, "float64", "resident")
     launch(f"resident.resident_{sums}_{x.dtype}", blocks, BLOCK, x, x.size, partial)
-    launch("resident.resident_log", 1, BLOCK, partial, blocks, root, log, *_number(i))
+    launch("resident.resident_log", 1, 32, partial, blocks, root, log, *_number(i))
 
 
 def _number(value: Any) -> tuple[int, Any]:

@@ -30,7 +30,7 @@ def test_gather(launch, shifted, columns, lanes, offset, dtype, by_value):
 def logged(launch, kind, x, blocks, root, place):
     partial, log = np.full(blocks, nan), np.full(3, -7.0)
     launch(f"resident.resident_{kind}_{x.dtype}", blocks, x, x.size, partial)
-    launch("resident.resident_log", 1, partial, blocks, root, log, *place)
+    launch("resident.resident_log", 1, partial, blocks, root, log, *place, threads=32)
     assert log[[0, 2]].tolist() == [-7.0, -7.0]
     return log
 
