@@ -6,7 +6,6 @@
 //
 // A step along k is BK long. While it is computed, the panels of the next STAGES - 1 steps are on their way.
 #pragma once
-#include "activation.cuh"
 #include "panel.cuh"
 
 // A tile that is computed by multiply-adds of T, and the part of it that the thread owns.
@@ -52,15 +51,11 @@ struct FmaTile {
     }
   }
 
-  // f(m, n, values) for each group that the thread owns: kGroup values of row m, from column n on.
-  template <class F>
-  __device__ __forceinline__ void each(F f) const {
-#pragma unroll
-    for (int i = 0; i < TM; ++i)
-#pragma unroll
-      for (int j = 0; j < kSquaresN; ++j)
-        f(first_m + i / kGroup * LANES_M * kGroup + i % kGroup, first_n + j * LANES_N * kGroup, sum[i] + j * kGroup);
-  }
+  // The groups that the thread owns: kGroup values of row m_of(i), from column n_of(j) on, for i < kRows, j < kGroups.
+  static constexpr int kRows = TM, kGroups = kSquaresN;
+  __device__ int m_of(int i) const { return first_m + i / kGroup * LANES_M * kGroup + i % kGroup; }
+  __device__ int n_of(int j) const { return first_n + j * LANES_N * kGroup; }
+  __device__ const T* values(int i, int j) const { return sum[i] + j * kGroup; }
 
  private:
   __device__ static __forceinline__ void read(T* to, const T* from) {
@@ -125,14 +120,6 @@ struct Origin {
   }
 };
 
-// What is done to c on its way out: + bias[n], then the activation. With an activation `z` may take the values before it.
-enum Activation { kNone = 0, kRelu = 1, kTanh = 2, kGelu = 3 };
-
-template <class T>
-__device__ __forceinline__ T activate(T x, int activation) {
-  return activation == kRelu ? Relu()(x) : activation == kTanh ? Tanh()(x) : activation == kGelu ? Gelu()(x) : x;
-}
-
 // N neighbours to `to`, at once where `packs`, and else as many as are `left`.
 template <int N, class T>
 __device__ __forceinline__ void write(T* to, const T (&values)[N], int left, bool packs) {
@@ -151,17 +138,21 @@ __device__ __forceinline__ void write(T* to, const T (&values)[N], int left, boo
   }
 }
 
-// row_of(m)[n] = tile[m][n] + bias[n], of `columns` columns; row_of returns a null pointer for rows that are not there.
-// With `packs` every row begins at a multiple of 16 bytes and `columns` is a multiple of kPack. `bias` may be null.
-template <class Tile, class T, class RowOf>
-__device__ __forceinline__ void write_tile(const Tile& tile, RowOf row_of, int columns, bool packs, const T* bias) {
-  tile.each([&](int m, int n, const T* sums) {
-    T* row = row_of(m);
-    if (!row || n >= columns) return;
-    T values[Tile::kGroup];
+// row_of(m)[n] = tile[m][n] + bias[n], through `f`; row_of returns a null pointer for rows that are not there. With
+// `packs` every row begins at a multiple of 16 bytes and `columns` is a multiple of kPack. `bias` may be null.
+template <class Tile, class T, class RowOf, class F>
+__device__ __forceinline__ void write_tile(const Tile& tile, RowOf row_of, int columns, bool packs, const T* bias, F f) {
 #pragma unroll
-    for (int v = 0; v < Tile::kGroup; ++v)
-      values[v] = sums[v] + (bias && n + v < columns ? bias[n + v] : T(0));
-    write(row + n, values, columns - n, packs);
-  });
+  for (int i = 0; i < Tile::kRows; ++i) {
+    T* const row = row_of(tile.m_of(i));
+#pragma unroll
+    for (int j = 0; j < Tile::kGroups; ++j) {
+      const int n = tile.n_of(j);
+      T values[Tile::kGroup];
+#pragma unroll
+      for (int v = 0; v < Tile::kGroup; ++v)
+        values[v] = f(tile.values(i, j)[v] + (bias && n + v < columns ? bias[n + v] : T(0)));
+      if (row && n < columns) write(row + n, values, columns - n, packs);
+    }
+  }
 }
