@@ -1,0 +1,74 @@
+"""How a matrix product is cut into blocks: which tile, and into how many parts the sum over k.
+
+A product of few tiles would leave most of a GPU idle: 64 examples x 256 features are 4 tiles of 64 x 64, and an H200 has
+132 multiprocessors. Smaller tiles and parts of k make more blocks, at a price: a smaller tile reads more values for each
+multiply-add, and parts have to be added up by a second kernel. `plan` takes the cheapest by the estimate below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+
+class Tile(NamedTuple):
+    """A tile as a `.cu` file has it: BM x BN of the result for a block, BK of the sum at a step."""
+
+    name: str
+    m: int
+    n: int
+    k: int
+    threads: int
+    speed: float  # of its inner loop: multiply-adds in each instruction that it issues
+
+
+class Plan(NamedTuple):
+    """`tile` for each block; `parts` of the sum over k, each `chunk` long but the last."""
+
+    tile: Tile
+    tiles: int
+    parts: int
+    chunk: int
+
+
+# Estimates, in cycles of a multiprocessor; none was measured yet. `tests/cuda_compiled` counts the instructions of the
+# inner loops, which `speed` is taken from.
+LANES = 128  # multiply-adds in a cycle
+ENOUGH_WARPS = 8  # so many hide the latency of arithmetic and shared memory, fewer do in proportion
+START = 1500  # of a block: the first panels on their way from memory, the last sums on theirs to it
+SECOND_PASS = 3500  # launching the kernel that adds up parts
+BYTES = 16  # to or from memory, for each multiprocessor
+SHORTEST = 4  # steps along k that are worth a part of their own
+MOST_PARTS = 256
+LONGEST_CHUNK = 1 << 30  # kernels count within a part in 32 bits
+
+
+@lru_cache(maxsize=4096)
+def plan(m: int, n: int, k: int, tiles: tuple[Tile, ...], multiprocessors: int) -> Plan:
+    """Return the cheapest plan for a product of [m, k] and [k, n]."""
+    return min(_plans(m, n, k, tiles), key=lambda a: cycles(a, m, n, k, multiprocessors))
+
+
+def _plans(m: int, n: int, k: int, tiles: tuple[Tile, ...]) -> Iterator[Plan]:
+    fewest = max(1, -(-k // LONGEST_CHUNK))
+    for tile in tiles:
+        count = -(-m // tile.m) * -(-n // tile.n)
+        steps = -(-k // tile.k)
+        for parts in range(fewest, max(fewest, min(MOST_PARTS, steps // SHORTEST)) + 1):
+            chunk = -(-steps // parts) * tile.k
+            if parts == fewest or chunk * (parts - 1) < k:  # no part is empty
+                yield Plan(tile, count, parts, max(chunk, tile.k))
+
+
+def cycles(plan: Plan, m: int, n: int, k: int, multiprocessors: int) -> float:
+    """Return how long a plan takes, about: the multiprocessor with most blocks, and the second pass."""
+    tile = plan.tile
+    blocks = -(-plan.tiles * plan.parts // multiprocessors)
+    warps = blocks * tile.threads / 32
+    speed = LANES * tile.speed * min(1.0, warps / ENOUGH_WARPS)
+    product = blocks * tile.m * tile.n * min(plan.chunk, k) / speed + START
+    if plan.parts == 1:
+        return product
+    values = m * n * (plan.parts * 2 + 1)  # written, read, summed
+    return product + SECOND_PASS + 4 * values / (BYTES * multiprocessors)
