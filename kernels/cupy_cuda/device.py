@@ -22,8 +22,8 @@ import cupy
 
 from .compile import cubin
 
-__all__ = ["BLOCK", "DeviceArray", "Graph", "blocks_for", "bring", "empty", "from_host", "launch", "multiprocessors",
-           "scratch", "stand_in", "synchronize", "to_host", "zeros"]  # fmt: skip
+__all__ = ["BLOCK", "DeviceArray", "Graph", "architecture", "blocks_for", "bring", "empty", "from_host", "launch",
+           "multiprocessors", "scratch", "stand_in", "synchronize", "to_host", "zeros"]  # fmt: skip
 
 DeviceArray: Any = cupy.ndarray
 BLOCK = 256  # threads of a block where nothing asks for another number
@@ -71,8 +71,14 @@ def _function(kernel: str, shared: int) -> Any:
 @cache
 def _module(file: str) -> Any:
     module = cupy.cuda.function.Module()
-    module.load(cubin(file, int(cupy.cuda.Device().compute_capability)))
+    module.load(cubin(file, architecture()))
     return module
+
+
+@cache
+def architecture() -> int:
+    """Return the GPU's compute capability, 90 for 9.0."""
+    return int(cupy.cuda.Device().compute_capability)
 
 
 @cache

@@ -57,6 +57,10 @@ def multiprocessors() -> int:
     return 4
 
 
+def architecture() -> int:
+    return 90
+
+
 def empty(shape: int | tuple[int, ...], dtype: str) -> Any:
     array = np.empty(shape, dtype).view(DeviceArray)
     array.view(np.uint8).fill(0xFF)  # NaN, and -1: what is not written shows

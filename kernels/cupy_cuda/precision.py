@@ -1,0 +1,49 @@
+"""With which numbers the products of float32 arrays are computed: chosen by the caller, float32 unless it says otherwise.
+
+    with precision("tf32"):       # or "bf16"
+        dense_forward(x, w, b, y)
+
+Inside, `dense_*` and `conv2d_*` round both factors of every product, and add the products up in float32 on the tensor
+cores: tf32 keeps 10 bits of the mantissa (relative error up to 2^-11), bf16 keeps 7 (up to 2^-8). Biases, their gradients
+and everything else stay float32; products of float64 arrays stay float64. Convolutions know float32 and tf32: under
+"bf16" they refuse. A graph keeps the precision under which it was captured.
+
+There is no switch that stays on: the choice ends with the block, in the thread that made it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from .device import architecture
+
+PRECISIONS = ("float32", "tf32", "bf16")
+_chosen: ContextVar[str] = ContextVar("precision", default="float32")
+
+
+@contextmanager
+def precision(name: str) -> Iterator[None]:
+    """Compute products of float32 arrays from factors of precision `name` inside of a `with` block.
+
+    Raises
+    ------
+    ValueError
+        No such precision, or the GPU has no tensor cores for it (compute capability below 8.0).
+    """
+    if name not in PRECISIONS:
+        raise ValueError(f"precision: {name!r} is none of {', '.join(PRECISIONS)}")
+    if name != "float32" and architecture() < 80:
+        raise ValueError(f"precision: {name} needs compute capability 8.0 or more, this GPU has "
+                         f"{architecture() // 10}.{architecture() % 10}; float32 runs on every GPU")  # fmt: skip
+    token = _chosen.set(name)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def chosen(dtype: str) -> str:
+    """Return the precision of products of arrays of `dtype`: "float64", or the one chosen for float32."""
+    return dtype if dtype == "float64" else _chosen.get()
