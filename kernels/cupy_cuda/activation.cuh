@@ -28,3 +28,10 @@ struct Gelu {
   template <class T>
   __device__ T operator()(T x) const { return x * normal_cdf(x); }
 };
+
+enum Activation { kNone, kRelu, kTanh, kGelu };  // as product.py numbers them, for kernels that are told which
+
+template <class T>
+__device__ inline T activated(T x, int activation) {
+  return activation == kRelu ? Relu()(x) : activation == kTanh ? Tanh()(x) : activation == kGelu ? Gelu()(x) : x;
+}

@@ -13,7 +13,7 @@ def sum_parts(parts: Array, count: int, out: Array, *, bias: Array | None = None
     To `out` the bias of each column is added, and the activation applied; `z` takes the values before it.
     """
     behind = 0 if tail is None else tail.size
-    launch(f"product.sum_parts_{out.dtype.name}", blocks_for(out.size + behind, 32), 256, parts, count, bias, z, out,
+    launch(f"parts.sum_parts_{out.dtype.name}", blocks_for(out.size + behind, 32), 256, parts, count, bias, z, out,
            tail, out.size, behind, out.shape[-1], activation)  # fmt: skip
 
 
@@ -24,6 +24,6 @@ def column_sums(x: Array, sums: Array) -> None:
     count = max(1, min(4 * multiprocessors() // blocks, blocks_for(m, 64)))
     chunk = max(1, blocks_for(m, count))
     parts = sums if count == 1 else scratch(count * n, "float32", "columns")
-    launch("product.column_sums_float32", (blocks, count), 256, x, parts, m, n, chunk, n)
+    launch("parts.column_sums_float32", (blocks, count), 256, x, parts, m, n, chunk, n)
     if count > 1:
         sum_parts(parts, count, sums)

@@ -64,7 +64,7 @@ def _plans(m: int, n: int, k: int, tiles: tuple[Tile, ...]) -> Iterator[Plan]:
 def cycles(plan: Plan, m: int, n: int, k: int, multiprocessors: int) -> float:
     """Return how long a plan takes, about: the multiprocessor with most blocks, and the second pass."""
     tile = plan.tile
-    blocks = -(-plan.tiles * plan.parts // multiprocessors)
+    blocks = max(1, -(-plan.tiles * plan.parts // multiprocessors))
     warps = blocks * tile.threads / 32
     speed = LANES * tile.speed * min(1.0, warps / ENOUGH_WARPS)
     product = blocks * tile.m * tile.n * min(plan.chunk, k) / speed + START

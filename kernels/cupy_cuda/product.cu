@@ -5,8 +5,8 @@
 //   tn   c[m,n] = a[k,m]^T b[k,n]    dw = x^T dy  (and db: the sums of b's columns)
 //
 // Block (i, s) computes tile i of c over part s of k, `chunk` long: a product of few tiles becomes enough blocks for the
-// whole GPU. With one part it writes c; with several it writes them to c + s * stride, and sum_parts adds them up, always
-// in the same order. A tile of BM x BN reads (BM + BN) k values for BM BN k multiply-adds: 64 of them a value for 128 x
+// whole GPU. With one part it writes c; with several it writes them to c + s * stride, and parts.cu adds them up, always in
+// the same order. A tile of BM x BN reads (BM + BN) k values for BM BN k multiply-adds: 64 of them a value for 128 x
 // 128, and a multiprocessor of an H200 needs some 30 to be limited by its arithmetic and not by the L2 cache.
 //
 // Which tile and how many parts is decided in product.py.
@@ -18,36 +18,6 @@ using Tile128x64f  = FmaTile<float,    128,  64, 16, 32, 64, 8, 8, 3>;
 using Tile64x64f   = FmaTile<float,     64,  64, 16, 32, 32, 8, 4, 3>;
 using Tile32x32f   = FmaTile<float,     32,  32, 16, 16, 32, 4, 4, 4>;
 using Tile64x64d   = FmaTile<double,    64,  64, 16, 16, 32, 4, 4, 2>;
-
-// What one block left of several parts: out[i] = sum_s parts[s * (count + tail_count) + i], for i < count with bias[i % n]
-// and activation as in product_nn; tail[i] takes the sums behind those.
-//
-// Block b owns 32 neighbouring sums. Each of its 8 warps adds up every eighth part, and the first adds up the warps.
-template <class T>
-__device__ __forceinline__ void sum_parts(const T* parts, long long part_count, const T* bias, T* z, T* out, T* tail,
-                                          long long count, long long tail_count, long long n, int activation) {
-  constexpr int kWarps = 8;
-  __shared__ T sums[kWarps][32];
-  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const long long stride = count + tail_count, i = blockIdx.x * 32ll + lane;
-  T sum = 0;
-  if (i < stride) {
-#pragma unroll 4
-    for (long long part = warp; part < part_count; part += kWarps) sum += parts[part * stride + i];
-  }
-  sums[warp][lane] = sum;
-  __syncthreads();  // the first warp reads what all have written
-  if (warp > 0 || i >= stride) return;
-#pragma unroll
-  for (int other = 1; other < kWarps; ++other) sum += sums[other][lane];
-  if (i >= count) {
-    tail[i - count] = sum;
-    return;
-  }
-  if (bias) sum += bias[i % n];
-  if (z) z[i] = sum;
-  out[i] = activated(sum, activation);
-}
 
 extern "C" __global__ void __launch_bounds__(256, 2) product_nn_128x128_float32(FORWARD(float)) { product_nn<Tile128x128f>(FORWARD_NAMES); }
 extern "C" __global__ void __launch_bounds__(128, 3) product_nn_128x64_float32(FORWARD(float)) { product_nn<Tile128x64f>(FORWARD_NAMES); }
@@ -86,10 +56,3 @@ __device__ __forceinline__ void column_sums(const T* x, T* out, long long m, lon
   for (int other = 1; other < kWarps; ++other) sum += sums[other][lane];
   out[blockIdx.y * stride + column] = sum;
 }
-
-#define PARTS(T)                                                                                                      \
-  const T *__restrict__ parts, long long part_count, const T *__restrict__ bias, T *z, T *out, T *tail,              \
-      long long count, long long tail_count, long long n, long long activation
-extern "C" __global__ void __launch_bounds__(256) sum_parts_float32(PARTS(float)) { sum_parts(parts, part_count, bias, z, out, tail, count, tail_count, n, int(activation)); }
-extern "C" __global__ void __launch_bounds__(256) sum_parts_float64(PARTS(double)) { sum_parts(parts, part_count, bias, z, out, tail, count, tail_count, n, int(activation)); }
-extern "C" __global__ void __launch_bounds__(256) column_sums_float32(const float* __restrict__ x, float* out, long long m, long long n, long long chunk, long long stride) { column_sums(x, out, m, n, chunk, stride); }

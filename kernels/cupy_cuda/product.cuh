@@ -104,16 +104,18 @@ __device__ __forceinline__ void multiply(Tile& tile, Panels<Tile>& panels, A a, 
   }
 }
 
-// Which tile of c a block computes: its first row and column. Blocks that run at the same time form a rectangle of tiles
-// of c, kGroup high, rather than a row of it: so they share panels of b in the L2 cache as well as panels of a.
+// The first row and column of a tile of c, by its number. Tiles that are computed at the same time form a rectangle of c,
+// kGroup high, rather than a row of it: so they share panels of b in the L2 cache as well as panels of a.
 template <int BM, int BN>
 struct Origin {
   long long m, n;
 
-  __device__ Origin(long long rows, long long columns) {
+  __device__ static long long count(long long size, int tile) { return (size + tile - 1) / tile; }
+
+  __device__ Origin(long long tile, long long rows, long long columns) {
     constexpr int kGroup = 8;
-    const long long tiles_m = (rows + BM - 1) / BM, tiles_n = (columns + BN - 1) / BN;
-    const long long per_group = kGroup * tiles_n, group = blockIdx.x / per_group, in_group = blockIdx.x % per_group;
+    const long long tiles_m = count(rows, BM), tiles_n = count(columns, BN);
+    const long long per_group = kGroup * tiles_n, group = tile / per_group, in_group = tile % per_group;
     const long long height = min(tiles_m - group * kGroup, (long long)kGroup);
     m = (group * kGroup + in_group % height) * BM;
     n = in_group / height * BN;

@@ -14,13 +14,6 @@
 #define FORWARD_NAMES a, b, bias, z, c, m, n, k, chunk, stride, activation
 #define BACKWARD_NAMES a, b, c, sums, m, n, k, chunk, stride
 
-enum Activation { kNone, kRelu, kTanh, kGelu };  // as product.py numbers them
-
-template <class T>
-__device__ inline T activated(T x, int activation) {
-  return activation == kRelu ? Relu()(x) : activation == kTanh ? Tanh()(x) : activation == kGelu ? Gelu()(x) : x;
-}
-
 // A block's tile of c: where it begins, how much of it is there, and the part of k.
 template <class Tile, class T>
 struct Block {
@@ -28,8 +21,8 @@ struct Block {
   long long first_k;
   int rows, columns, part;
 
-  __device__ Block(long long m, long long n, long long k, long long chunk)
-      : at(m, n),
+  __device__ Block(long long m, long long n, long long k, long long chunk, long long tile = blockIdx.x)
+      : at(tile, m, n),
         first_k(blockIdx.y * chunk),
         rows(int(min(m - at.m, (long long)Tile::BM))),
         columns(int(min(n - at.n, (long long)Tile::BN))),
@@ -95,31 +88,43 @@ __device__ __forceinline__ void product_nt(const T* a, const T* b, T* c, T* sums
   block.write(tile, c, n, stride);
 }
 
-// c = a^T b, and sums[n] = sum_k b[k,n], by the blocks of the first row of tiles: b passes through their shared memory
-// anyway. A thread adds up a column of a panel, then those sums: the longer sum is shorter by a factor of BK, and its
-// error too.
+// The sums of b's columns, by the blocks of the first row of tiles: b passes through their shared memory anyway. A thread
+// adds up a column of a panel, then those sums: the longer sum is shorter by a factor of BK, and its error too.
 template <class Tile, class T>
-__device__ __forceinline__ void product_tn(const T* a, const T* b, T* c, T* sums, long long m, long long n, long long k,
-                                           long long chunk, long long stride) {
-  __shared__ Panels<Tile> panels;
+struct ColumnSum {
   static_assert(Tile::kThreads >= Tile::BN, "a thread for each column");
-  const Block<Tile, T> block(m, n, k, chunk);
-  const bool has_column = block.at.m == 0 && threadIdx.x < block.columns;
   T sum = 0;
-  const auto add_column = [&](const typename Tile::PanelB::Rows& panel) {
-    if (!has_column) return;
+  bool mine;
+
+  __device__ explicit ColumnSum(const Block<Tile, T>& block) : mine(block.at.m == 0 && threadIdx.x < block.columns) {}
+
+  __device__ __forceinline__ void add(const typename Tile::PanelB::Rows& panel) {
+    if (!mine) return;
     T in_panel = 0;
 #pragma unroll
     for (int i = 0; i < Tile::BK; ++i) in_panel += panel[i][threadIdx.x];
     sum += in_panel;
-  };
+  }
+
+  __device__ void write(const Block<Tile, T>& block, T* sums, long long stride) const {
+    if (mine) sums[blockIdx.y * stride + block.at.n + threadIdx.x] = sum;
+  }
+};
+
+// c = a^T b, and sums[n] = sum_k b[k,n]
+template <class Tile, class T>
+__device__ __forceinline__ void product_tn(const T* a, const T* b, T* c, T* sums, long long m, long long n, long long k,
+                                           long long chunk, long long stride) {
+  __shared__ Panels<Tile> panels;
+  const Block<Tile, T> block(m, n, k, chunk);
+  ColumnSum<Tile, T> column(block);
   Tile tile;
   multiply(tile, panels,
            AlongOuter<typename Tile::PanelA>(a + block.first_k * m + block.at.m, m, block.rows, block.part,
                                              m % kPack<T> == 0 && on_packs(a)),
            AlongOuter<typename Tile::PanelB>(b + block.first_k * n + block.at.n, n, block.columns, block.part,
                                              n % kPack<T> == 0 && on_packs(b)),
-           block.part, add_column);
+           block.part, [&](const typename Tile::PanelB::Rows& panel) { column.add(panel); });
   block.write(tile, c, n, stride);
-  if (has_column) sums[blockIdx.y * stride + block.at.n + threadIdx.x] = sum;
+  column.write(block, sums, stride);
 }

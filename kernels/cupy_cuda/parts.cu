@@ -1,0 +1,40 @@
+// Sums over several blocks: each leaves its part in memory, and these kernels add the parts up, always in the same order.
+// The result is the same at every call, which float atomics could not promise.
+#include "activation.cuh"
+
+// What one block left of several parts: out[i] = sum_s parts[s * (count + tail_count) + i], for i < count with bias[i % n]
+// and activation as in product_nn; tail[i] takes the sums behind those.
+//
+// Block b owns 32 neighbouring sums. Each of its 8 warps adds up every eighth part, and the first adds up the warps.
+template <class T>
+__device__ __forceinline__ void sum_parts(const T* parts, long long part_count, const T* bias, T* z, T* out, T* tail,
+                                          long long count, long long tail_count, long long n, int activation) {
+  constexpr int kWarps = 8;
+  __shared__ T sums[kWarps][32];
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const long long stride = count + tail_count, i = blockIdx.x * 32ll + lane;
+  T sum = 0;
+  if (i < stride) {
+#pragma unroll 4
+    for (long long part = warp; part < part_count; part += kWarps) sum += parts[part * stride + i];
+  }
+  sums[warp][lane] = sum;
+  __syncthreads();  // the first warp reads what all have written
+  if (warp > 0 || i >= stride) return;
+#pragma unroll
+  for (int other = 1; other < kWarps; ++other) sum += sums[other][lane];
+  if (i >= count) {
+    tail[i - count] = sum;
+    return;
+  }
+  if (bias) sum += bias[i % n];
+  if (z) z[i] = sum;
+  out[i] = activated(sum, activation);
+}
+
+#define PARTS(T)                                                                                                      \
+  const T *__restrict__ parts, long long part_count, const T *__restrict__ bias, T *z, T *out, T *tail,              \
+      long long count, long long tail_count, long long n, long long activation
+extern "C" __global__ void __launch_bounds__(256) sum_parts_float32(PARTS(float)) { sum_parts(parts, part_count, bias, z, out, tail, count, tail_count, n, int(activation)); }
+extern "C" __global__ void __launch_bounds__(256) sum_parts_float64(PARTS(double)) { sum_parts(parts, part_count, bias, z, out, tail, count, tail_count, n, int(activation)); }
+extern "C" __global__ void __launch_bounds__(256) column_sums_float32(const float* __restrict__ x, float* out, long long m, long long n, long long chunk, long long stride) { column_sums(x, out, m, n, chunk, stride); }
