@@ -32,6 +32,28 @@ __device__ __forceinline__ void sum_parts(const T* parts, long long part_count, 
   out[i] = activated(sum, activation);
 }
 
+// out[part * stride + n] = sum of x[m,n] over the rows of part blockIdx.y, `chunk` long: where no product reads x anyway.
+// Block (i, part) owns 32 columns; each of its 8 warps adds up every eighth row, and the first adds up the warps.
+template <class T>
+__device__ __forceinline__ void column_sums(const T* x, T* out, long long m, long long n, long long chunk,
+                                            long long stride) {
+  constexpr int kWarps = 8;
+  __shared__ T sums[kWarps][32];
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const long long column = blockIdx.x * 32ll + lane, first = blockIdx.y * chunk, end = min(m, first + chunk);
+  T sum = 0;
+  if (column < n) {
+#pragma unroll 4
+    for (long long row = first + warp; row < end; row += kWarps) sum += x[row * n + column];
+  }
+  sums[warp][lane] = sum;
+  __syncthreads();  // the first warp reads what all have written
+  if (warp > 0 || column >= n) return;
+#pragma unroll
+  for (int other = 1; other < kWarps; ++other) sum += sums[other][lane];
+  out[blockIdx.y * stride + column] = sum;
+}
+
 #define PARTS(T)                                                                                                      \
   const T *__restrict__ parts, long long part_count, const T *__restrict__ bias, T *z, T *out, T *tail,              \
       long long count, long long tail_count, long long n, long long activation
