@@ -31,6 +31,17 @@ struct Images {
   __device__ long long at(int row, int column) const { return ((long long)row * width + column) * channels; }
 };
 
+// The sizes, in the order in which conv.py passes them, as Python's numbers arrive. A window is a pixel of y.
+struct Convolution {
+  long long count, height, width, inputs, window_rows, window_columns, outputs, filter_rows, filter_columns, stride,
+      padding;
+
+  __device__ Images images() const { return {int(height), int(width), int(inputs)}; }
+  __device__ Images gradients() const { return {int(window_rows), int(window_columns), int(outputs)}; }
+  __device__ long long windows() const { return count * window_rows * window_columns; }
+  __device__ long long taps() const { return filter_rows * filter_columns * inputs; }
+};
+
 // A window: where its first tap lies, which may be outside of the image.
 struct alignas(16) Window {
   long long offset;  // in values, from the first image
@@ -84,14 +95,14 @@ struct TapRows {
   using Position = AlongKPosition<Panel>;
 
   const T* w;
-  int first_row, first_column, stride, filter_columns, inputs, outputs;  // inputs: C, outputs: K
+  int first_row, first_column, stride, filter_columns, inputs, outputs, k, end, outer_left;
   Divider by_outputs, by_columns;
-  int k, end, outer_left;
 
-  __device__ TapRows(const T* w, int first_row, int first_column, int stride, int filter_columns, int tap_columns,
-                     int inputs, int outputs, int columns, long long first_k, int part)
-      : w(w), first_row(first_row), first_column(first_column), stride(stride), filter_columns(filter_columns),
-        inputs(inputs), outputs(outputs), by_outputs(outputs), by_columns(tap_columns) {
+  __device__ TapRows(const T* w, int first_row, int first_column, int tap_columns, const Convolution& of, int columns,
+                     long long first_k, int part)
+      : w(w), first_row(first_row), first_column(first_column), stride(int(of.stride)),
+        filter_columns(int(of.filter_columns)), inputs(int(of.inputs)), outputs(int(of.outputs)),
+        by_outputs(int(of.outputs)), by_columns(tap_columns) {
     k = int(first_k) + Position().k;
     end = int(first_k) + part;
     outer_left = columns - Position().outer;
@@ -111,23 +122,30 @@ struct TapRows {
   }
 };
 
-// The panels of a[tap, window]^T: as WindowRows, but k goes through the windows and the outer index through the taps.
+// The panels of a[tap, window]^T: as WindowRows, but k goes through the windows and the outer index through the taps, so
+// that a thread stays with its tap.
 template <class Panel>
 struct WindowColumns {
   using T = typename Panel::Value;
 
-  const T* x;
+  const T* x;  // the image that the part's first window lies over; windows are counted from the first of this image
   Images images;
-  Divider by_windows, by_window_columns, by_channels, by_columns;
-  int stride, padding, first_tap, tap_count, window, end;  // windows are counted from the first of the part's first image
+  int stride, row, column, window, end;  // row, column: of the thread's tap under the image's first window
+  Divider by_windows, by_window_columns;
   bool packs;
 
-  __device__ WindowColumns(const T* x, Images images, int window_rows, int window_columns, int tap_columns, int stride,
-                           int padding, int first_tap, int tap_count, long long first_window, int part, bool packs)
-      : x(x + first_window / (window_rows * window_columns) * images.size()), images(images),
-        by_windows(window_rows * window_columns), by_window_columns(window_columns), by_channels(images.channels),
-        by_columns(tap_columns), stride(stride), padding(padding), first_tap(first_tap), tap_count(tap_count),
-        window(int(first_window % (window_rows * window_columns))), end(window + part), packs(packs) {}
+  __device__ WindowColumns(const T* first_image, const Convolution& of, long long first_tap, int tap_count,
+                           long long first_window, int part, bool packs)
+      : images(of.images()), stride(int(of.stride)), by_windows(int(of.window_rows * of.window_columns)),
+        by_window_columns(int(of.window_columns)), packs(packs) {
+    const int outer = packs ? AlongOuterPosition<Panel, kPack<T>>().outer : AlongOuterPosition<Panel, 1>().outer;
+    const long long tap = first_tap + outer, position = tap / of.inputs, in_image = of.window_rows * of.window_columns;
+    row = outer < tap_count ? int(position / of.filter_columns - of.padding) : kNowhere;
+    column = int(position % of.filter_columns - of.padding);
+    x = first_image + first_window / in_image * images.size() + tap % of.inputs;
+    window = int(first_window % in_image);
+    end = window + part;
+  }
 
   __device__ __forceinline__ void next(typename Panel::Rows& to) {
     if (packs) copy<kPack<T>>(to);
@@ -140,110 +158,141 @@ struct WindowColumns {
   __device__ __forceinline__ void copy(typename Panel::Rows& to) {
     using Position = AlongOuterPosition<Panel, kWidth>;
     const Position at;
-    int channel = first_tap + at.outer, s = by_channels.divide(channel), r = by_columns.divide(s);
-#pragma unroll
+    // Value by value there are so many copies that, side by side, they would take the registers of the sums.
+    constexpr int kTogether = kWidth == 1 ? 1 : Position::kCopies;
+#pragma unroll kTogether
     for (int i = 0; i < Position::kCopies; ++i) {
       const int k = at.k + i * Position::kStep;
-      int column = window + k, image = by_windows.divide(column), row = by_window_columns.divide(column);
-      row = row * stride - padding + r;
-      column = column * stride - padding + s;
-      const bool inside = window + k < end && at.outer < tap_count && unsigned(row) < unsigned(images.height) &&
-                          unsigned(column) < unsigned(images.width);
-      async_copy<kWidth>(&to[k][at.outer], x + image * images.size() + images.at(row, column) + channel, inside);
+      int x_column = window + k, image = by_windows.divide(x_column), x_row = by_window_columns.divide(x_column);
+      x_row = x_row * stride + row;
+      x_column = x_column * stride + column;
+      const bool inside = window + k < end && unsigned(x_row) < unsigned(images.height) &&
+                          unsigned(x_column) < unsigned(images.width);
+      async_copy<kWidth>(&to[k][at.outer], x + image * images.size() + images.at(x_row, x_column), inside);
     }
   }
 };
 
-// What the kernels take behind their arrays, as Python passes it.
-#define CONVOLUTION                                                                                                   \
-  long long count, long long height, long long width, long long inputs, long long window_rows,                       \
-      long long window_columns, long long outputs, long long filter_rows, long long filter_columns, long long stride, \
-      long long padding, long long chunk, long long part_stride
-#define CONVOLUTION_NAMES                                                                                             \
-  count, height, width, inputs, window_rows, window_columns, outputs, filter_rows, filter_columns, stride, padding,  \
-      chunk, part_stride
-
-// y = windows(x) w + bias
+// y = x[window, tap] w[tap, k] + bias
 template <class Tile, class T>
-__device__ __forceinline__ void conv_forward(const T* x, const T* w, const T* bias, T* y, CONVOLUTION) {
+__device__ __forceinline__ void conv_forward(const T* x, const T* w, const T* bias, T* y, const Convolution& of,
+                                             long long chunk, long long part_stride) {
   __shared__ Panels<Tile> panels;
   __shared__ Window windows[Tile::BM];
-  const long long taps = filter_rows * filter_columns * inputs;
-  const Block<Tile, T> block(count * window_rows * window_columns, outputs, taps, chunk);
-  const Images images{int(height), int(width), int(inputs)};
+  const Block<Tile, T> block(of.windows(), of.outputs, of.taps(), chunk);
+  const Images images = of.images();
   for (int i = threadIdx.x; i < Tile::BM; i += Tile::kThreads) {
-    const long long m = block.at.m + i, image = m / (window_rows * window_columns);
-    const int in_image = int(m % (window_rows * window_columns));
-    const int row = int(in_image / window_columns * stride - padding), column = int(in_image % window_columns * stride - padding);
+    const long long m = block.at.m + i, in_image = m % (of.window_rows * of.window_columns);
+    const int row = int(in_image / of.window_columns * of.stride - of.padding);
+    const int column = int(in_image % of.window_columns * of.stride - of.padding);
+    const long long image = m / (of.window_rows * of.window_columns);
     windows[i] = {image * images.size() + images.at(row, column), i < block.rows ? row : kNowhere, column};
   }
   __syncthreads();  // the table is read by all threads
   Tile tile;
-  multiply(tile, panels, WindowRows<typename Tile::PanelA, 1>(x, images, windows, int(filter_columns), block.first_k, block.part),
-           AlongOuter<typename Tile::PanelB>(w + block.first_k * outputs + block.at.n, outputs, block.columns, block.part,
-                                             outputs % kPack<T> == 0 && on_packs(w)),
+  multiply(tile, panels,
+           WindowRows<typename Tile::PanelA, 1>(x, images, windows, int(of.filter_columns), block.first_k, block.part),
+           AlongOuter<typename Tile::PanelB>(w + block.first_k * of.outputs + block.at.n, of.outputs, block.columns,
+                                             block.part, of.outputs % kPack<T> == 0 && on_packs(w)),
            block.part);
-  block.write(tile, y, outputs, part_stride, bias);
+  block.write(tile, y, of.outputs, part_stride, bias);
 }
 
-// dx: every pixel of x sums over the windows that hold it. Which taps it is under depends on its place modulo the stride,
-// so pixels are dealt with by phases, (row + padding) % stride and (column + padding) % stride; in each the taps are every
-// stride-th of a filter, and windows follow one another as with stride 1, no product being with a zero in between.
+// The pixels (row, column) of an image with one value of (row + padding) % stride and one of (column + padding) % stride:
+// every stride-th from (row0, column0) on. They all are under the same taps of a filter, every stride-th from (tap_row0,
+// tap_column0) on.
+struct Phase {
+  int tap_row0, tap_column0, row0, column0, rows, columns, tap_rows, tap_columns;
+
+  __device__ Phase(int number, const Convolution& of) {
+    const int stride = int(of.stride), shift = int(stride - of.padding % stride);
+    tap_row0 = number / stride;
+    tap_column0 = number % stride;
+    row0 = (tap_row0 + shift) % stride;
+    column0 = (tap_column0 + shift) % stride;
+    rows = (int(of.height) - row0 + stride - 1) / stride;
+    columns = (int(of.width) - column0 + stride - 1) / stride;
+    tap_rows = (int(of.filter_rows) - tap_row0 + stride - 1) / stride;
+    tap_columns = (int(of.filter_columns) - tap_column0 + stride - 1) / stride;
+  }
+};
+
+// dx: every pixel of x sums over the windows that hold it, dx[pixel, c] = dy[window, k] w[tap, c, k]. Phase by phase: the
+// next tap of a phase lies over the window before, as with stride 1, and no product is with a zero in between.
 template <class Tile, class T>
-__device__ __forceinline__ void conv_input_gradient(const T* w, const T* dy, T* dx, long long tiles_of_phase, CONVOLUTION) {
+__device__ __forceinline__ void conv_input_gradient(const T* w, const T* dy, T* dx, long long tiles_of_phase,
+                                                    const Convolution& of, long long chunk, long long part_stride) {
   __shared__ Panels<Tile> panels;
   __shared__ Window windows[Tile::BM];
+  __shared__ long long pixels[Tile::BM];  // where the rows of the tile lie in dx
   using Where = Origin<Tile::BM, Tile::BN>;
-  __shared__ long long pixels[Tile::BM];  // where the rows of the tile go in dx
-  const int phase = int(blockIdx.x / tiles_of_phase), phase_row = int(phase / stride), phase_column = int(phase % stride);
-  // The first pixel of the phase, how many rows and columns of pixels and of taps it has.
-  const int row0 = int((phase_row + stride - padding % stride) % stride), column0 = int((phase_column + stride - padding % stride) % stride);
-  const long long rows = (height - row0 + stride - 1) / stride, columns = (width - column0 + stride - 1) / stride;
-  const int tap_rows = int((filter_rows - phase_row + stride - 1) / stride);
-  const int tap_columns = int((filter_columns - phase_column + stride - 1) / stride);
-  const bool has_taps = tap_rows > 0 && tap_columns > 0;
-  const long long tile_number = blockIdx.x % tiles_of_phase, pixel_count = count * rows * columns;
-  if (tile_number >= Where::count(pixel_count, Tile::BM) * Where::count(inputs, Tile::BN)) return;  // other phases have more
-  const Block<Tile, T> block(pixel_count, inputs, has_taps ? tap_rows * tap_columns * outputs : 0, chunk, tile_number);
-  const Images gradients{int(window_rows), int(window_columns), int(outputs)}, images{int(height), int(width), int(inputs)};
+  const Phase phase(int(blockIdx.x / tiles_of_phase), of);
+  const long long number = blockIdx.x % tiles_of_phase, pixel_count = of.count * phase.rows * phase.columns;
+  if (number >= Where::count(pixel_count, Tile::BM) * Where::count(of.inputs, Tile::BN)) return;  // others have more
+  const Block<Tile, T> block(pixel_count, of.inputs, phase.tap_rows * phase.tap_columns * of.outputs, chunk, number);
+  const Images gradients = of.gradients(), images = of.images();
   for (int i = threadIdx.x; i < Tile::BM; i += Tile::kThreads) {
-    const long long m = block.at.m + i, image = m / (rows * columns);
-    const int in_image = int(m % (rows * columns));
-    const int row = row0 + int(in_image / columns * stride), column = column0 + int(in_image % columns * stride);
-    const int window_row = int((row + padding) / stride), window_column = int((column + padding) / stride);  // under tap (0, 0) of the phase
-    windows[i] = {image * gradients.size() + gradients.at(window_row, window_column), i < block.rows ? window_row : kNowhere, window_column};
+    const long long m = block.at.m + i, in_image = m % (phase.rows * phase.columns);
+    const long long image = m / (phase.rows * phase.columns);
+    const int row = int(phase.row0 + in_image / phase.columns * of.stride);
+    const int column = int(phase.column0 + in_image % phase.columns * of.stride);
     pixels[i] = image * images.size() + images.at(row, column) + block.at.n;
+    const int first_row = int((row + of.padding) / of.stride);  // of windows, the one that has the phase's first tap here
+    const int first_column = int((column + of.padding) / of.stride);
+    windows[i] = {image * gradients.size() + gradients.at(first_row, first_column),
+                  i < block.rows ? first_row : kNowhere, first_column};
   }
   __syncthreads();  // the tables are read by all threads
   Tile tile;
-  multiply(tile, panels, WindowRows<typename Tile::PanelA, -1>(dy, gradients, windows, has_taps ? tap_columns : 1, block.first_k, block.part),
-           TapRows<typename Tile::PanelB>(w + block.at.n * outputs, phase_row, phase_column, int(stride), int(filter_columns), has_taps ? tap_columns : 1,
-                                          int(inputs), int(outputs), block.columns, block.first_k, block.part),
+  const int tap_columns = max(phase.tap_columns, 1);  // something to divide by
+  multiply(tile, panels,
+           WindowRows<typename Tile::PanelA, -1>(dy, gradients, windows, tap_columns, block.first_k, block.part),
+           TapRows<typename Tile::PanelB>(w + block.at.n * of.outputs, phase.tap_row0, phase.tap_column0, tap_columns, of,
+                                          block.columns, block.first_k, block.part),
            block.part);
   T* const to = dx + blockIdx.y * part_stride;
-  const bool packs = inputs % kPack<T> == 0 && part_stride % kPack<T> == 0 && on_packs(dx);
-  write_tile(tile, [&](int i) { return i < block.rows ? to + pixels[i] : nullptr; }, block.columns, packs,
-             static_cast<const T*>(nullptr), [](T sum) { return sum; });
+  const auto row_of = [&](int i) { return i < block.rows ? to + pixels[i] : nullptr; };
+  const bool packs = of.inputs % kPack<T> == 0 && part_stride % kPack<T> == 0 && on_packs(dx);
+  const auto as_it_is = [](T sum) { return sum; };
+  write_tile(tile, row_of, block.columns, packs, static_cast<const T*>(nullptr), as_it_is);
 }
 
-// dw = windows(x)^T dy, and db, the sums of dy's columns.
+// dw = x[window, tap]^T dy[window, k], and db, the sums of dy's columns.
 template <class Tile, class T>
-__device__ __forceinline__ void conv_filter_gradient(const T* x, const T* dy, T* dw, T* db, CONVOLUTION) {
+__device__ __forceinline__ void conv_filter_gradient(const T* x, const T* dy, T* dw, T* db, const Convolution& of,
+                                                     long long chunk, long long part_stride) {
   __shared__ Panels<Tile> panels;
-  const Block<Tile, T> block(filter_rows * filter_columns * inputs, outputs, count * window_rows * window_columns, chunk);
-  const Images images{int(height), int(width), int(inputs)};
-  ColumnSum<Tile, T> sum(block);
+  const Block<Tile, T> block(of.taps(), of.outputs, of.windows(), chunk);
+  ColumnSum<Tile, T> column(block);
   Tile tile;
   multiply(tile, panels,
-           WindowColumns<typename Tile::PanelA>(x, images, int(window_rows), int(window_columns), int(filter_columns), int(stride), int(padding),
-                                                int(block.at.m), block.rows, block.first_k, block.part, inputs % kPack<T> == 0 && on_packs(x)),
-           AlongOuter<typename Tile::PanelB>(dy + block.first_k * outputs + block.at.n, outputs, block.columns, block.part,
-                                             outputs % kPack<T> == 0 && on_packs(dy)),
-           block.part, [&](const typename Tile::PanelB::Rows& panel) { sum.add(panel); });
-  block.write(tile, dw, outputs, part_stride);
-  sum.write(block, db, part_stride);
+           WindowColumns<typename Tile::PanelA>(x, of, block.at.m, block.rows, block.first_k, block.part,
+                                                of.inputs % kPack<T> == 0 && on_packs(x)),
+           AlongOuter<typename Tile::PanelB>(dy + block.first_k * of.outputs + block.at.n, of.outputs, block.columns,
+                                             block.part, of.outputs % kPack<T> == 0 && on_packs(dy)),
+           block.part, [&](const typename Tile::PanelB::Rows& panel) { column.add(panel); });
+  block.write(tile, dw, of.outputs, part_stride);
+  column.write(block, db, part_stride);
 }
 
-#define FORWARD_CONVOLUTION(T) const T *__restrict__ x, const T *__restrict__ w, const T *__restrict__ bias, T *y, CONVOLUTION
-#define INPUT_GRADIENT(T) const T *__restrict__ w, const T *__restrict__ dy, T *dx, long long tiles_of_phase, CONVOLUTION
-#define FILTER_GRADIENT(T) const T *__restrict__ x, const T *__restrict__ dy, T *dw, T *db, CONVOLUTION
+// The kernels of a tile: conv_forward_<name>, conv_input_gradient_<name>, conv_filter_gradient_<name>.
+#define CONVOLUTION                                                                                                   \
+  long long count, long long height, long long width, long long inputs, long long window_rows,                       \
+      long long window_columns, long long outputs, long long filter_rows, long long filter_columns, long long stride, \
+      long long padding, long long chunk, long long part_stride
+#define SIZES                                                                                                        \
+  Convolution{count,   height,      width,          inputs, window_rows, window_columns,                             \
+              outputs, filter_rows, filter_columns, stride, padding}
+#define CONVOLUTIONS(T, name, Tile, ...)                                                                             \
+  extern "C" __global__ void __launch_bounds__(__VA_ARGS__) conv_forward_##name(                                     \
+      const T* __restrict__ x, const T* __restrict__ w, const T* __restrict__ bias, T* y, CONVOLUTION) {             \
+    conv_forward<Tile>(x, w, bias, y, SIZES, chunk, part_stride);                                                    \
+  }                                                                                                                  \
+  extern "C" __global__ void __launch_bounds__(__VA_ARGS__) conv_input_gradient_##name(                              \
+      const T* __restrict__ w, const T* __restrict__ dy, T* dx, long long tiles_of_phase, CONVOLUTION) {             \
+    conv_input_gradient<Tile>(w, dy, dx, tiles_of_phase, SIZES, chunk, part_stride);                                 \
+  }                                                                                                                  \
+  extern "C" __global__ void __launch_bounds__(__VA_ARGS__) conv_filter_gradient_##name(                             \
+      const T* __restrict__ x, const T* __restrict__ dy, T* dw, T* db, CONVOLUTION) {                                \
+    conv_filter_gradient<Tile>(x, dy, dw, db, SIZES, chunk, part_stride);                                            \
+  }

@@ -54,9 +54,16 @@ __device__ __forceinline__ void column_sums(const T* x, T* out, long long m, lon
   out[blockIdx.y * stride + column] = sum;
 }
 
-#define PARTS(T)                                                                                                      \
-  const T *__restrict__ parts, long long part_count, const T *__restrict__ bias, T *z, T *out, T *tail,              \
-      long long count, long long tail_count, long long n, long long activation
-extern "C" __global__ void __launch_bounds__(256) sum_parts_float32(PARTS(float)) { sum_parts(parts, part_count, bias, z, out, tail, count, tail_count, n, int(activation)); }
-extern "C" __global__ void __launch_bounds__(256) sum_parts_float64(PARTS(double)) { sum_parts(parts, part_count, bias, z, out, tail, count, tail_count, n, int(activation)); }
-extern "C" __global__ void __launch_bounds__(256) column_sums_float32(const float* __restrict__ x, float* out, long long m, long long n, long long chunk, long long stride) { column_sums(x, out, m, n, chunk, stride); }
+#define SUM_PARTS(T, dtype)                                                                                     \
+  extern "C" __global__ void __launch_bounds__(256) sum_parts_##dtype(                                           \
+      const T* __restrict__ parts, long long part_count, const T* __restrict__ bias, T* z, T* out, T* tail,      \
+      long long count, long long tail_count, long long n, long long activation) {                               \
+    sum_parts(parts, part_count, bias, z, out, tail, count, tail_count, n, int(activation));                    \
+  }
+SUM_PARTS(float, float32)
+SUM_PARTS(double, float64)
+
+extern "C" __global__ void __launch_bounds__(256) column_sums_float32(
+    const float* __restrict__ x, float* out, long long m, long long n, long long chunk, long long stride) {
+  column_sums(x, out, m, n, chunk, stride);
+}

@@ -12,20 +12,16 @@
 // Which tile and how many parts is decided in product.py.
 #include "product_forms.cuh"
 
-//                                      BM   BN  BK  WM  WN TM TN stages
-using Tile128x128f = FmaTile<float,    128, 128, 16, 32, 64, 8, 8, 2>;
-using Tile128x64f  = FmaTile<float,    128,  64, 16, 32, 64, 8, 8, 3>;
-using Tile64x64f   = FmaTile<float,     64,  64, 16, 32, 32, 8, 4, 3>;
-using Tile32x32f   = FmaTile<float,     32,  32, 16, 16, 32, 4, 4, 4>;
-using Tile64x64d   = FmaTile<double,    64,  64, 16, 16, 32, 4, 4, 2>;
+//                                     BM   BN  BK  WM  WN TM TN stages
+using Tile128x128 = FmaTile<float,    128, 128, 16, 32, 64, 8, 8, 2>;
+using Tile128x64 = FmaTile<float,     128,  64, 16, 32, 64, 8, 8, 3>;
+using Tile64x64 = FmaTile<float,       64,  64, 16, 32, 32, 8, 4, 3>;
+using Tile32x32 = FmaTile<float,       32,  32, 16, 16, 32, 4, 4, 4>;
+using Double64x64 = FmaTile<double,    64,  64, 16, 16, 32, 4, 4, 2>;
 
-#define PRODUCTS(suffix, T, Tile, ...)                                                                                \
-  extern "C" __global__ void __launch_bounds__(__VA_ARGS__) product_nn_##suffix(FORWARD(T)) {                        \
-    product_nn<Tile>(FORWARD_NAMES);                                                                                 \
-  }                                                                                                                  \
-  extern "C" __global__ void __launch_bounds__(__VA_ARGS__) product_nt_##suffix(BACKWARD(T)) {                       \
-    product_nt<Tile>(BACKWARD_NAMES);                                                                                \
-  }                                                                                                                  \
-  extern "C" __global__ void __launch_bounds__(__VA_ARGS__) product_tn_##suffix(BACKWARD(T)) {                       \
-    product_tn<Tile>(BACKWARD_NAMES);                                                                                \
-  }
+// The bounds: threads, and how many blocks a multiprocessor should have registers for.
+PRODUCTS(float, 128x128_float32, Tile128x128, 256, 2)
+PRODUCTS(float, 128x64_float32, Tile128x64, 128, 3)
+PRODUCTS(float, 64x64_float32, Tile64x64, 128, 4)
+PRODUCTS(float, 32x32_float32, Tile32x32, 64, 8)
+PRODUCTS(double, 64x64_float64, Double64x64, 256)

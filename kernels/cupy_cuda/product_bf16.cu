@@ -93,7 +93,7 @@ struct Bf16Tile {
 
 //                                BM   BN  BK  WM  WN stages
 using Tile128x256 = Bf16Tile<    128, 256, 32, 64, 64, 4>;
-using Tile64x64   = Bf16Tile<     64,  64, 32, 32, 32, 4>;
+using Tile64x64 = Bf16Tile<       64,  64, 32, 32, 32, 4>;
 
 // c = activation(a b^T + bias) as product_nn, of a [m, k] and b [n, k] as the kernels below left them; k is a multiple of
 // BK, and memory goes on for whole tiles of rows, with whatever it holds: it ends in values of c that nobody writes.
@@ -110,17 +110,19 @@ __device__ __forceinline__ void product_bf16(const Bf16* a, const Bf16* b, const
   block.finish(tile, bias, z, c, n, stride, int(activation));
 }
 
-#define BF16_FORWARD                                                                                                  \
-  const Bf16 *__restrict__ a, const Bf16 *__restrict__ b, const float *__restrict__ bias, float *z, float *c,        \
-      long long m, long long n, long long k, long long chunk, long long stride, long long activation
-
-extern "C" __global__ void __launch_bounds__(256, 1) product_128x256_float32(BF16_FORWARD) { product_bf16<Tile128x256>(FORWARD_NAMES); }
-extern "C" __global__ void __launch_bounds__(128, 4) product_64x64_float32(BF16_FORWARD) { product_bf16<Tile64x64>(FORWARD_NAMES); }
+#define PRODUCT(name, Tile, ...)                                                                                  \
+  extern "C" __global__ void __launch_bounds__(__VA_ARGS__) product_##name(                                      \
+      const Bf16* __restrict__ a, const Bf16* __restrict__ b, const float* __restrict__ bias, float* z, float* c, \
+      long long m, long long n, long long k, long long chunk, long long stride, long long activation) {          \
+    product_bf16<Tile>(FORWARD_NAMES);                                                                           \
+  }
+PRODUCT(128x256_float32, Tile128x256, 256, 1)
+PRODUCT(64x64_float32, Tile64x64, 128, 4)
 
 // out[rows, padded] <- bf16(x[rows, columns]), zeros behind the columns; padded is a multiple of 8. A thread owns four
 // neighbours of out. Memory moved: 6 bytes a value.
-extern "C" __global__ void __launch_bounds__(256) round_rows_float32(const float* __restrict__ x, Bf16* __restrict__ out, long long rows,
-                                                                    long long columns, long long padded) {
+extern "C" __global__ void __launch_bounds__(256) round_rows_float32(
+    const float* __restrict__ x, Bf16* __restrict__ out, long long rows, long long columns, long long padded) {
   const long long i = 4 * (256ll * blockIdx.x + threadIdx.x);
   if (i >= rows * padded) return;
   const long long row = i / padded, column = i % padded;
@@ -139,8 +141,8 @@ extern "C" __global__ void __launch_bounds__(256) round_rows_float32(const float
 // out[columns, padded] <- bf16(x[rows, columns]^T), zeros behind the rows; padded is a multiple of 64. Block (i, j) owns
 // 64 rows from 64 i on and 32 columns from 32 j on, in shared memory between reading along columns and writing along
 // rows; the padding by 1 keeps a column of it in 32 banks.
-extern "C" __global__ void __launch_bounds__(256) round_columns_float32(const float* __restrict__ x, Bf16* __restrict__ out, long long rows,
-                                                                       long long columns, long long padded) {
+extern "C" __global__ void __launch_bounds__(256) round_columns_float32(
+    const float* __restrict__ x, Bf16* __restrict__ out, long long rows, long long columns, long long padded) {
   constexpr int kRows = 64, kColumns = 32, kWarps = 8;
   __shared__ float tile[kRows][kColumns + 1];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;

@@ -4,12 +4,12 @@
 #include "product.cuh"
 
 // What the kernels take, in this order: matrices that must not overlap, and sizes as Python passes them.
-#define FORWARD(T)                                                                                                    \
-  const T *__restrict__ a, const T *__restrict__ b, const T *__restrict__ bias, T *z, T *c, long long m, long long n, \
-      long long k, long long chunk, long long stride, long long activation
-#define BACKWARD(T)                                                                                                   \
-  const T *__restrict__ a, const T *__restrict__ b, T *c, T *sums, long long m, long long n, long long k,             \
-      long long chunk, long long stride
+#define FORWARD(T)                                                                                   \
+  const T *__restrict__ a, const T *__restrict__ b, const T *__restrict__ bias, T *z, T *c,          \
+      long long m, long long n, long long k, long long chunk, long long stride, long long activation
+#define BACKWARD(T)                                                                                  \
+  const T *__restrict__ a, const T *__restrict__ b, T *c, T *sums,                                   \
+      long long m, long long n, long long k, long long chunk, long long stride
 
 #define FORWARD_NAMES a, b, bias, z, c, m, n, k, chunk, stride, activation
 #define BACKWARD_NAMES a, b, c, sums, m, n, k, chunk, stride
@@ -128,3 +128,15 @@ __device__ __forceinline__ void product_tn(const T* a, const T* b, T* c, T* sums
   block.write(tile, c, n, stride);
   column.write(block, sums, stride);
 }
+
+// The kernels of a tile: product_nn_<name>, product_nt_<name>, product_tn_<name>.
+#define PRODUCTS(T, name, Tile, ...)                                                                \
+  extern "C" __global__ void __launch_bounds__(__VA_ARGS__) product_nn_##name(FORWARD(T)) {         \
+    product_nn<Tile>(FORWARD_NAMES);                                                                \
+  }                                                                                                 \
+  extern "C" __global__ void __launch_bounds__(__VA_ARGS__) product_nt_##name(BACKWARD(T)) {        \
+    product_nt<Tile>(BACKWARD_NAMES);                                                               \
+  }                                                                                                 \
+  extern "C" __global__ void __launch_bounds__(__VA_ARGS__) product_tn_##name(BACKWARD(T)) {        \
+    product_tn<Tile>(BACKWARD_NAMES);                                                               \
+  }
