@@ -1,6 +1,6 @@
-// The three products of a convolution of images [N,H,W,C] with filters [R,S,C,K], as implicit matrix products ("implicit
-// GEMM": Chetlur et al., cuDNN, 2014). A window is one placement of the filter: N OH OW of them; a tap is one element of it:
-// R S C of them.
+// The three products of a convolution of images [N,H,W,C] with filters [R,S,C,K], as implicit matrix products
+// ("implicit GEMM": Chetlur et al., cuDNN, 2014). A window is one placement of the filter: N OH OW of them; a tap is
+// one element of it: R S C of them.
 //
 //   forward          y[window, k]   = x[window, tap] w[tap, k] + bias[k]
 //   input gradient   dx[pixel, c]   = dy[window, tap] w[tap, c]            windows that hold the pixel

@@ -1,9 +1,9 @@
 // The three products of a convolution, for any tile; conv.cu says what they are.
 //
-// Each is a matrix product whose matrix of windows is never written down: a loader finds its elements in the images while
-// they are copied to shared memory. For that an index is taken apart again and again: of a pixel into image, row and
-// column, of a tap into row and column of the filter, and channel. Pixels are taken apart once for each block, into a
-// table in shared memory; taps at each step, one for each thread.
+// Each is a matrix product whose matrix of windows is never written down: a loader finds its elements in the images
+// while they are copied to shared memory. For that an index is taken apart again and again: of a pixel into image, row
+// and column, of a tap into row and column of the filter, and channel. Pixels are taken apart once for each block, into
+// a table in shared memory; taps at each step, one for each thread.
 #pragma once
 #include "product_forms.cuh"
 
@@ -87,8 +87,8 @@ struct WindowRows {
   }
 };
 
-// The panels of b[tap, c] = w[r, s, c, channel of dy], along k in memory for each tap: the filters of the input gradient.
-// Of a filter's taps only every `stride`-th is there, from (first_row, first_column) on.
+// The panels of b[tap, c] = w[r, s, c, channel of dy], along k in memory for each tap: the filters of the input
+// gradient. Of a filter's taps only every `stride`-th is there, from (first_row, first_column) on.
 template <class Panel>
 struct TapRows {
   using T = typename Panel::Value;
@@ -122,8 +122,8 @@ struct TapRows {
   }
 };
 
-// The panels of a[tap, window]^T: as WindowRows, but k goes through the windows and the outer index through the taps, so
-// that a thread stays with its tap.
+// The panels of a[tap, window]^T: as WindowRows, but k goes through the windows and the outer index through the taps,
+// so that a thread stays with its tap.
 template <class Panel>
 struct WindowColumns {
   using T = typename Panel::Value;
@@ -198,9 +198,9 @@ __device__ __forceinline__ void conv_forward(const T* x, const T* w, const T* bi
   block.write(tile, y, of.outputs, part_stride, bias);
 }
 
-// The pixels (row, column) of an image with one value of (row + padding) % stride and one of (column + padding) % stride:
-// every stride-th from (row0, column0) on. They all are under the same taps of a filter, every stride-th from (tap_row0,
-// tap_column0) on.
+// The pixels (row, column) of an image with one value of (row + padding) % stride and one of (column + padding) %
+// stride: every stride-th from (row0, column0) on. They all are under the same taps of a filter, every stride-th from
+// (tap_row0, tap_column0) on.
 struct Phase {
   int tap_row0, tap_column0, row0, column0, rows, columns, tap_rows, tap_columns;
 
@@ -217,8 +217,10 @@ struct Phase {
   }
 };
 
-// dx: every pixel of x sums over the windows that hold it, dx[pixel, c] = dy[window, k] w[tap, c, k]. Phase by phase: the
-// next tap of a phase lies over the window before, as with stride 1, and no product is with a zero in between.
+// dx: every pixel of x sums over the windows that hold it, dx[pixel, c] = dy[window, k] w[tap, c, k]. Phase by phase:
+// the next tap of a phase lies over the window before, as with stride 1, and no product is with a zero in between.
+// (Beside the windows there are zeros. numpy_ref leaves those products out: with an infinite weight they are NaN here
+// and not there.)
 template <class Tile, class T>
 __device__ __forceinline__ void conv_input_gradient(const T* w, const T* dy, T* dx, long long tiles_of_phase,
                                                     const Convolution& of, long long chunk, long long part_stride) {
@@ -237,7 +239,7 @@ __device__ __forceinline__ void conv_input_gradient(const T* w, const T* dy, T* 
     const int row = int(phase.row0 + in_image / phase.columns * of.stride);
     const int column = int(phase.column0 + in_image % phase.columns * of.stride);
     pixels[i] = image * images.size() + images.at(row, column) + block.at.n;
-    const int first_row = int((row + of.padding) / of.stride);  // of windows, the one that has the phase's first tap here
+    const int first_row = int((row + of.padding) / of.stride);  // the window that has the phase's first tap here
     const int first_column = int((column + of.padding) / of.stride);
     windows[i] = {image * gradients.size() + gradients.at(first_row, first_column),
                   i < block.rows ? first_row : kNowhere, first_column};
@@ -247,8 +249,8 @@ __device__ __forceinline__ void conv_input_gradient(const T* w, const T* dy, T* 
   const int tap_columns = max(phase.tap_columns, 1);  // something to divide by
   multiply(tile, panels,
            WindowRows<typename Tile::PanelA, -1>(dy, gradients, windows, tap_columns, block.first_k, block.part),
-           TapRows<typename Tile::PanelB>(w + block.at.n * of.outputs, phase.tap_row0, phase.tap_column0, tap_columns, of,
-                                          block.columns, block.first_k, block.part),
+           TapRows<typename Tile::PanelB>(w + block.at.n * of.outputs, phase.tap_row0, phase.tap_column0, tap_columns,
+                                          of, block.columns, block.first_k, block.part),
            block.part);
   T* const to = dx + blockIdx.y * part_stride;
   const auto row_of = [&](int i) { return i < block.rows ? to + pixels[i] : nullptr; };

@@ -1,7 +1,8 @@
 // Tensor cores: products of small matrices that a warp holds together, sm_80 and newer.
 //
 // The instruction is mma.sync.m16n8k8 (k16 for bf16): c[16,8] += a[16,k] b[k,8], where each lane holds some elements of
-// each matrix, its fragments, as the PTX ISA lays down ("Warp-level matrix instructions"). With g = lane / 4, t = lane % 4:
+// each matrix, its fragments, as the PTX ISA lays down ("Warp-level matrix instructions"). With g = lane / 4, t = lane
+// % 4:
 //
 //   tf32   a: (g, t) (g+8, t) (g, t+4) (g+8, t+4)            b: (t, g) (t+4, g)
 //   bf16   a: (g, 2t..) (g+8, 2t..) (g, 2t+8..) (g+8, 2t+8..)  b: (2t.., g) (2t+8.., g)     2t..: two neighbours in k
@@ -66,7 +67,8 @@ inline void mma(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2], V
     const int half_m = i / 2, n = 2 * t + i % 2;  // row g + 8 half_m
     for (int k = 0; k < 8 * kHalves; ++k) {
       const int half_k = k / (4 * kHalves), holder = k / kHalves % 4, half = k % kHalves;
-      c[i] += value_of(all[g * 4 + holder].a[half_m + 2 * half_k], half) * value_of(all[n * 4 + holder].b[half_k], half);
+      const unsigned of_a = all[g * 4 + holder].a[half_m + 2 * half_k], of_b = all[n * 4 + holder].b[half_k];
+      c[i] += value_of(of_a, half) * value_of(of_b, half);
     }
   }
 }
@@ -78,7 +80,8 @@ inline void mma(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2], V
 __device__ __forceinline__ void mma_tf32(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
 #if defined(REFPLAY_TENSOR_CORES)
   asm volatile(
-      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #elif defined(REFPLAY_ON_CPU)
@@ -92,11 +95,13 @@ __device__ __forceinline__ void mma_tf32(float (&c)[4], const unsigned (&a)[4], 
 __device__ __forceinline__ void mma_bf16(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
 #if defined(REFPLAY_TENSOR_CORES)
   asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #elif defined(REFPLAY_ON_CPU)
-  on_cpu::mma<2>(c, a, b, [](unsigned bits, int half) { return __uint_as_float(half ? bits & 0xffff0000u : bits << 16); });
+  const auto value_of = [](unsigned bits, int half) { return __uint_as_float(half ? bits & 0xffff0000u : bits << 16); };
+  on_cpu::mma<2>(c, a, b, value_of);
 #else
   __trap();
 #endif

@@ -1,9 +1,10 @@
 // Operands of a matrix product on their way from global to shared memory, a panel at a time.
 //
-// A block computes BM x BN values of c = a b, and for that walks along k in steps of BK. At each step it needs a panel of
-// a, BM x BK, and one of b, BK x BN. In shared memory both lie the same way: BK rows, one for each k, with the BM values
-// of a (the BN values of b) side by side; "outer" is m for a and n for b. In global memory an operand lies either along
-// its outer index (b in x w) or along k (a in x w), which makes two loaders; a convolution adds its own in conv.cuh.
+// A block computes BM x BN values of c = a b, and for that walks along k in steps of BK. At each step it needs a panel
+// of a, BM x BK, and one of b, BK x BN. In shared memory both lie the same way: BK rows, one for each k, with the BM
+// values of a (the BN values of b) side by side; "outer" is m for a and n for b. In global memory an operand lies
+// either along its outer index (b in x w) or along k (a in x w), which makes two loaders; a convolution adds its own in
+// conv.cuh.
 //
 // A loader is asked for the panels one after another: `next(to)` starts the copies of one and moves on. What lies past
 // the end, of k or of the outer index, arrives as zero, so that nothing further on knows about ends.
@@ -71,8 +72,8 @@ struct AlongK {
   }
 };
 
-// Which values of a panel a thread copies where the operand lies along its outer index: kWidth neighbours, of rows kStep
-// apart.
+// Which values of a panel a thread copies where the operand lies along its outer index: kWidth neighbours, of rows
+// kStep apart.
 template <class Panel, int kWidth>
 struct AlongOuterPosition {
   static constexpr int kPerRow = Panel::kOuter / kWidth, kStep = Panel::kThreads / kPerRow;

@@ -1,9 +1,9 @@
-// Sums over several blocks: each leaves its part in memory, and these kernels add the parts up, always in the same order.
-// The result is the same at every call, which float atomics could not promise.
+// Sums over several blocks: each leaves its part in memory, and these kernels add the parts up, always in the same
+// order. The result is the same at every call, which float atomics could not promise.
 #include "activation.cuh"
 
-// What one block left of several parts: out[i] = sum_s parts[s * (count + tail_count) + i], for i < count with bias[i % n]
-// and activation as in product_nn; tail[i] takes the sums behind those.
+// What one block left of several parts: out[i] = sum_s parts[s * (count + tail_count) + i], for i < count with bias[i %
+// n] and activation as in product_nn; tail[i] takes the sums behind those.
 //
 // Block b owns 32 neighbouring sums. Each of its 8 warps adds up every eighth part, and the first adds up the warps.
 template <class T>
@@ -32,8 +32,9 @@ __device__ __forceinline__ void sum_parts(const T* parts, long long part_count, 
   out[i] = activated(sum, activation);
 }
 
-// out[part * stride + n] = sum of x[m,n] over the rows of part blockIdx.y, `chunk` long: where no product reads x anyway.
-// Block (i, part) owns 32 columns; each of its 8 warps adds up every eighth row, and the first adds up the warps.
+// out[part * stride + n] = sum of x[m,n] over the rows of part blockIdx.y, `chunk` long: where no product reads x
+// anyway. Block (i, part) owns 32 columns; each of its 8 warps adds up every eighth row, and the first adds up the
+// warps.
 template <class T>
 __device__ __forceinline__ void column_sums(const T* x, T* out, long long m, long long n, long long chunk,
                                             long long stride) {

@@ -1,8 +1,8 @@
 """How a matrix product is cut into blocks: which tile, and into how many parts the sum over k.
 
-A product of few tiles would leave most of a GPU idle: 64 examples x 256 features are 4 tiles of 64 x 64, and an H200 has
-132 multiprocessors. Smaller tiles and parts of k make more blocks, at a price: a smaller tile reads more values for each
-multiply-add, and parts have to be added up by a second kernel. `plan` takes the cheapest by the estimate below.
+A product of few tiles would leave most of a GPU idle: 64 examples x 256 features are 4 tiles of 64 x 64, and an H200
+has 132 multiprocessors. Smaller tiles and parts of k make more blocks, at a price: a smaller tile reads more values for
+each multiply-add, and parts have to be added up by a second kernel. `plan` takes the cheapest by the estimate below.
 """
 
 from __future__ import annotations

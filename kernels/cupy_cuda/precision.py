@@ -1,12 +1,12 @@
-"""With which numbers the products of float32 arrays are computed: chosen by the caller, float32 unless it says otherwise.
+"""With which numbers products of float32 arrays are computed: float32, unless the caller chooses otherwise.
 
     with precision("tf32"):       # or "bf16"
         dense_forward(x, w, b, y)
 
 Inside, `dense_*` and `conv2d_*` round both factors of every product, and add the products up in float32 on the tensor
-cores: tf32 keeps 10 bits of the mantissa (relative error up to 2^-11), bf16 keeps 7 (up to 2^-8). Biases, their gradients
-and everything else stay float32; products of float64 arrays stay float64. Convolutions know float32 and tf32: under
-"bf16" they refuse. A graph keeps the precision under which it was captured.
+cores: tf32 keeps 10 bits of the mantissa (relative error up to 2^-11), bf16 keeps 7 (up to 2^-8). Biases, their
+gradients and everything else stay float32; products of float64 arrays stay float64. Convolutions know float32 and tf32:
+under "bf16" they refuse. A graph keeps the precision under which it was captured.
 
 There is no switch that stays on: the choice ends with the block, in the thread that made it.
 """

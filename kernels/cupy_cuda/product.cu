@@ -4,10 +4,10 @@
 //   nt   c[m,n] = a[m,k] b[n,k]^T    dx = dy w^T
 //   tn   c[m,n] = a[k,m]^T b[k,n]    dw = x^T dy  (and db: the sums of b's columns)
 //
-// Block (i, s) computes tile i of c over part s of k, `chunk` long: a product of few tiles becomes enough blocks for the
-// whole GPU. With one part it writes c; with several it writes them to c + s * stride, and parts.cu adds them up, always in
-// the same order. A tile of BM x BN reads (BM + BN) k values for BM BN k multiply-adds: 64 of them a value for 128 x
-// 128, 16 for 32 x 32.
+// Block (i, s) computes tile i of c over part s of k, `chunk` long: a product of few tiles becomes enough blocks for
+// the whole GPU. With one part it writes c; with several it writes them to c + s * stride, and parts.cu adds them up,
+// always in the same order. A tile of BM x BN reads (BM + BN) k values for BM BN k multiply-adds: 64 of them a value
+// for 128 x 128, 16 for 32 x 32.
 //
 // Which tile and how many parts is decided in product.py.
 #include "product_forms.cuh"

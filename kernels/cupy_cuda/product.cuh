@@ -104,8 +104,8 @@ __device__ __forceinline__ void multiply(Tile& tile, Panels<Tile>& panels, A a, 
   }
 }
 
-// The first row and column of a tile of c, by its number. Tiles that are computed at the same time form a rectangle of c,
-// kGroup high, rather than a row of it: so they share panels of b in the L2 cache as well as panels of a.
+// The first row and column of a tile of c, by its number. Tiles that are computed at the same time form a rectangle of
+// c, kGroup high, rather than a row of it: so they share panels of b in the L2 cache as well as panels of a.
 template <int BM, int BN>
 struct Origin {
   long long m, n;
@@ -143,7 +143,8 @@ __device__ __forceinline__ void write(T* to, const T (&values)[N], int left, boo
 // row_of(m)[n] = tile[m][n] + bias[n], through `f`; row_of returns a null pointer for rows that are not there. With
 // `packs` every row begins at a multiple of 16 bytes and `columns` is a multiple of kPack. `bias` may be null.
 template <class Tile, class T, class RowOf, class F>
-__device__ __forceinline__ void write_tile(const Tile& tile, RowOf row_of, int columns, bool packs, const T* bias, F f) {
+__device__ __forceinline__ void write_tile(const Tile& tile, RowOf row_of, int columns, bool packs, const T* bias,
+                                           F f) {
 #pragma unroll
   for (int i = 0; i < Tile::kRows; ++i) {
     T* const row = row_of(tile.m_of(i));

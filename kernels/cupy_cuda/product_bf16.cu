@@ -2,17 +2,18 @@
 //
 // Only where the caller asks for it: refplay.kernels.cupy_cuda.precision("bf16").
 //
-// Tensor cores multiply bf16 so fast that reading float32 and rounding it at every use would take longer. So operands are
-// rounded once, by a kernel in front, into memory where both lie along k, which is padded with zeros to a multiple of
-// BK: one form of the product is left, without ends along k. A tile of 128 x 256 does 85 multiply-adds for each
+// Tensor cores multiply bf16 so fast that reading float32 and rounding it at every use would take longer. So operands
+// are rounded once, by a kernel in front, into memory where both lie along k, which is padded with zeros to a multiple
+// of BK: one form of the product is left, without ends along k. A tile of 128 x 256 does 85 multiply-adds for each
 // value that it reads from the L2 cache.
 #include "mma.cuh"
 #include "product_forms.cuh"
 
 using Bf16 = unsigned short;
 
-// A panel of bf16: kOuter rows of BK values, each row four chunks of 16 bytes. Two rows fill the 32 banks, so eight rows
-// read together (load_matrices) would meet in the same banks, did not every second row swap its chunks in another way.
+// A panel of bf16: kOuter rows of BK values, each row four chunks of 16 bytes. Two rows fill the 32 banks, so eight
+// rows read together (load_matrices) would meet in the same banks, did not every second row swap its chunks in another
+// way.
 template <int kOuter_, int kDepth_, int kThreads_>
 struct Bf16Panel {
   static constexpr int kOuter = kOuter_, kDepth = kDepth_, kThreads = kThreads_, kChunk = 8;
@@ -22,7 +23,8 @@ struct Bf16Panel {
   __device__ static int place(int outer, int chunk) { return (chunk ^ (outer / 2 % 4)) * kChunk; }
 };
 
-// An operand with element (outer, k) at from[outer * row + k], row a multiple of kDepth and as many rows as panels have.
+// An operand with element (outer, k) at from[outer * row + k], row a multiple of kDepth and as many rows as panels
+// have.
 template <class Panel>
 struct Bf16Rows {
   const Bf16* from;
@@ -95,8 +97,8 @@ struct Bf16Tile {
 using Tile128x256 = Bf16Tile<    128, 256, 32, 64, 64, 4>;
 using Tile64x64 = Bf16Tile<       64,  64, 32, 32, 32, 4>;
 
-// c = activation(a b^T + bias) as product_nn, of a [m, k] and b [n, k] as the kernels below left them; k is a multiple of
-// BK, and memory goes on for whole tiles of rows, with whatever it holds: it ends in values of c that nobody writes.
+// c = activation(a b^T + bias) as product_nn, of a [m, k] and b [n, k] as the kernels below left them; k is a multiple
+// of BK, and memory goes on for whole tiles of rows, with whatever it holds: it ends in values of c that nobody writes.
 template <class Tile>
 __device__ __forceinline__ void product_bf16(const Bf16* a, const Bf16* b, const float* bias, float* z, float* c,
                                              long long m, long long n, long long k, long long chunk, long long stride,
@@ -138,9 +140,9 @@ extern "C" __global__ void __launch_bounds__(256) round_rows_float32(
   *reinterpret_cast<uint2*>(out + i) = make_uint2(to_bf16(values[0], values[1]), to_bf16(values[2], values[3]));
 }
 
-// out[columns, padded] <- bf16(x[rows, columns]^T), zeros behind the rows; padded is a multiple of 64. Block (i, j) owns
-// 64 rows from 64 i on and 32 columns from 32 j on, in shared memory between reading along columns and writing along
-// rows; the padding by 1 keeps a column of it in 32 banks.
+// out[columns, padded] <- bf16(x[rows, columns]^T), zeros behind the rows; padded is a multiple of 64. Block (i, j)
+// owns 64 rows from 64 i on and 32 columns from 32 j on, in shared memory between reading along columns and writing
+// along rows; the padding by 1 keeps a column of it in 32 banks.
 extern "C" __global__ void __launch_bounds__(256) round_columns_float32(
     const float* __restrict__ x, Bf16* __restrict__ out, long long rows, long long columns, long long padded) {
   constexpr int kRows = 64, kColumns = 32, kWarps = 8;

@@ -33,7 +33,8 @@ def _multiply(a: Array, b: Array, bias: Array | None, c: Array, activation: int,
     """c = activation(a b^T + bias) of rounded operands."""
     (m, n), depth = c.shape, _padded(k, DEPTH)
     how = plan(m, n, depth, TILES, multiprocessors())
-    kernel, shared = f"product_bf16.product_{how.tile.name}_float32", STAGES * (how.tile.m + how.tile.n) * how.tile.k * 2
+    kernel = f"product_bf16.product_{how.tile.name}_float32"
+    shared = STAGES * (how.tile.m + how.tile.n) * how.tile.k * 2  # bytes
     grid, block = (how.tiles, how.parts), how.tile.threads
     if how.parts == 1:
         launch(kernel, grid, block, a, b, bias, z, c, m, n, depth, how.chunk, 0, activation, shared=shared)

@@ -38,8 +38,8 @@ struct Block {
     write_tile(tile, row_of, columns, packs, bias ? bias + at.n : nullptr, rectified);
   }
 
-  // c's tile = activation(z's). Each thread takes up what it wrote itself, so that nobody has to wait, and in a loop that
-  // stays one: erfc for each of 64 values would be more code than all the rest.
+  // c's tile = activation(z's). Each thread takes up what it wrote itself, so that nobody has to wait, and in a loop
+  // that stays one: erfc for each of 64 values would be more code than all the rest.
   __device__ __forceinline__ void activate(const Tile& tile, const T* z, T* c, long long n, int activation) const {
 #pragma unroll 1
     for (int i = 0; i < Tile::kRows * Tile::kGroups * Tile::kGroup; ++i) {
@@ -88,8 +88,8 @@ __device__ __forceinline__ void product_nt(const T* a, const T* b, T* c, T* sums
   block.write(tile, c, n, stride);
 }
 
-// The sums of b's columns, by the blocks of the first row of tiles: b passes through their shared memory anyway. A thread
-// adds up a column of a panel, then those sums: the longer sum is shorter by a factor of BK, and its error too.
+// The sums of b's columns, by the blocks of the first row of tiles: b passes through their shared memory anyway. A
+// thread adds up a column of a panel, then those sums: the longer sum is shorter by a factor of BK, and its error too.
 template <class Tile, class T>
 struct ColumnSum {
   static_assert(Tile::kThreads >= Tile::BN, "a thread for each column");

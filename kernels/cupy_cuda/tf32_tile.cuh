@@ -9,7 +9,7 @@ struct Tf32Tile {
   using Value = float;
   static constexpr int BM = BM_, BN = BN_, BK = BK_, STAGES = STAGES_;
   static constexpr int kThreads = 32 * (BM / WM) * (BN / WN);
-  static constexpr int kPad = 8;  // lane (g, t) reads k = t, outer index g: t rows of 8 banks more than a multiple of 32
+  static constexpr int kPad = 8;  // lane (g, t) reads row t, value g: rows 8 banks apart keep 32 lanes in 32 banks
   using PanelA = Panel<float, BM, BK, kPad, kThreads>;
   using PanelB = Panel<float, BN, BK, kPad, kThreads>;
   static constexpr int kMmasM = WM / 16, kMmasN = WN / 8;

@@ -1,0 +1,41 @@
+"""How products are cut into blocks: all of k, nothing empty, and enough blocks for the GPU where the work is enough."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cuda_on_cpu import cpu_device
+
+cpu_device.install()
+
+from refplay.kernels.cupy_cuda import conv, product, product_bf16  # noqa: E402
+from refplay.kernels.cupy_cuda.plan import LONGEST_CHUNK, plan  # noqa: E402
+
+TABLES = [*product.TILES.values(), *conv.TILES.values(), product_bf16.TILES]
+SIZE = st.integers(0, 40) | st.integers(1, 1 << 24) | st.sampled_from([1 << 31, 3 << 31])
+
+
+@given(st.sampled_from(TABLES), SIZE, SIZE, SIZE, st.sampled_from([1, 4, 30, 132]))
+def test_parts_cover_k_and_none_is_empty(tiles, m, n, k, multiprocessors):
+    how = plan(m, n, k, tiles, multiprocessors)
+    assert how.tile in tiles
+    assert how.chunk % how.tile.k == 0
+    assert how.chunk <= LONGEST_CHUNK
+    assert how.parts * how.chunk >= k
+    assert (how.parts - 1) * how.chunk < max(k, 1)
+    assert how.tiles == -(-m // how.tile.m) * -(-n // how.tile.n)
+
+
+@pytest.mark.parametrize(
+    ("m", "n", "k"),
+    [(64, 256, 784), (64, 1024, 1024), (64, 784, 1024), (784, 1024, 64), (256, 256, 8192), (1, 1024, 1024)],
+)
+def test_a_small_batch_reaches_most_of_a_gpu(m, n, k):
+    how = plan(m, n, k, product.TILES["float32"], 132)
+    assert how.tiles * how.parts >= 66
+
+
+@pytest.mark.parametrize("size", [2048, 4096, 8192])
+def test_a_large_product_is_not_cut(size):
+    how = plan(size, size, size, product.TILES["float32"], 132)
+    assert (how.tile.name, how.parts) == ("128x128", 1)
