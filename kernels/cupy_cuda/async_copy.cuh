@@ -1,8 +1,8 @@
 // Copies from global to shared memory that run on while the thread computes (cp.async, sm_80 and newer).
 //
 // A thread starts copies, closes them into a group, and waits later: what a group brought is there for the thread that
-// started it after async_wait, and for the others after a barrier that follows. On sm_75, and on the CPU, a copy is a
-// load and a store, done when the call returns.
+// started it after async_wait, and for the others after a barrier that follows. On sm_75 a copy is a load and a store,
+// done when the call returns. On the CPU it arrives as late as it may, in async_wait, and until then NaN lies there.
 #pragma once
 #include "pack.cuh"
 
@@ -24,6 +24,8 @@ __device__ __forceinline__ void async_copy(T* to, const T* from, bool inside) {
   else
     asm volatile("cp.async.ca.shared.global [%0], [%1], %3, %2;" ::"r"(shared), "l"(from), "r"(bytes), "n"(kBytes)
                  : "memory");
+#elif defined(REFPLAY_ON_CPU)
+  cuda_cpu::async_copy(to, from, kBytes, inside);
 #else
   if constexpr (N == 1) {
     *to = inside ? *from : T(0);
@@ -40,6 +42,8 @@ __device__ __forceinline__ void async_copy(T* to, const T* from, bool inside) {
 __device__ __forceinline__ void async_commit() {
 #ifdef REFPLAY_ASYNC_COPY
   asm volatile("cp.async.commit_group;" ::: "memory");
+#elif defined(REFPLAY_ON_CPU)
+  cuda_cpu::async_commit();
 #endif
 }
 
@@ -48,5 +52,7 @@ template <int N>
 __device__ __forceinline__ void async_wait() {
 #ifdef REFPLAY_ASYNC_COPY
   asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+#elif defined(REFPLAY_ON_CPU)
+  cuda_cpu::async_wait(N);
 #endif
 }

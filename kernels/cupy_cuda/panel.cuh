@@ -112,7 +112,9 @@ struct AlongOuter {
     using Position = AlongOuterPosition<Panel, kWidth>;
     const Position at;
     const T* values = from + at.k * row + at.outer;
-#pragma unroll
+    // Value by value there are so many copies that, side by side, they would take the registers of the sums.
+    constexpr int kTogether = kWidth == 1 ? 1 : Position::kCopies;
+#pragma unroll kTogether
     for (int i = 0; i < Position::kCopies; ++i) {
       const int k = at.k + i * Position::kStep;
       async_copy<kWidth>(&to[k][at.outer], values, k < k_left && at.outer < outer_count);
