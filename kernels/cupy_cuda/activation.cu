@@ -6,44 +6,20 @@
 //
 // Each array is read or written once: 8 bytes a value forward and 12 backward in float32. elementwise.cuh says which
 // thread has which values.
+#include "activation.cuh"
 #include "elementwise.cuh"
 
 __device__ inline float exponential(float x) { return expf(x); }
 __device__ inline double exponential(double x) { return exp(x); }
-__device__ inline float tangent(float x) { return tanhf(x); }
-__device__ inline double tangent(double x) { return tanh(x); }
-__device__ inline float error_complement(float x) { return erfcf(x); }
-__device__ inline double error_complement(double x) { return erfc(x); }
-
-// Phi(x) = erfc(-x / sqrt 2) / 2; unlike (1 + erf) / 2 it stays accurate where x is very negative.
-template <class T>
-__device__ inline T normal_cdf(T x) {
-  return error_complement(x * T(-0.70710678118654752440)) * T(0.5);
-}
-
-struct Relu {
-  template <class T>
-  __device__ T operator()(T x) const { return x <= T(0) ? T(0) : x; }  // so that a NaN stays
-};
 
 struct ReluSlope {
   template <class T>
   __device__ T operator()(T y, T dy) const { return y > T(0) ? dy : T(0); }
 };
 
-struct Tanh {
-  template <class T>
-  __device__ T operator()(T x) const { return tangent(x); }
-};
-
 struct TanhSlope {
   template <class T>
   __device__ T operator()(T y, T dy) const { return (T(1) - y * y) * dy; }
-};
-
-struct Gelu {
-  template <class T>
-  __device__ T operator()(T x) const { return x * normal_cdf(x); }
 };
 
 struct GeluSlope {

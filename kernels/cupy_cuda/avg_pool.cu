@@ -28,7 +28,8 @@ __device__ inline void add_pixels(const T* __restrict__ image, const Columns<T, 
 }
 
 template <class T, bool packed>
-__device__ inline void write_means(const double (&sums)[kPack<T>], const Columns<T, packed>& columns, long long M, T* y) {
+__device__ inline void write_means(const double (&sums)[kPack<T>], const Columns<T, packed>& columns, long long M,
+                                   T* y) {
   T means[kPack<T>];
 #pragma unroll
   for (int j = 0; j < kPack<T>; ++j) means[j] = T(quotient(sums[j], double(M), reciprocal(double(M))));

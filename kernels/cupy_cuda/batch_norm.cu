@@ -2,8 +2,8 @@
 //
 //   mu = 1/M sum_m x      var = 1/M sum_m (x - mu)^2      y = gamma (x - mu) / sqrt(var + epsilon) + beta
 //
-// A ghost batch that fits into the registers of a block is read once and normalized from there: 8 bytes a value (float32)
-// are moved. A larger one is cut into shares, a block each, in three launches:
+// A ghost batch that fits into the registers of a block is read once and normalized from there: 8 bytes a value
+// (float32) are moved. A larger one is cut into shares, a block each, in three launches:
 //
 //   moments      block (g, share, 128 channels): mean and sum of squares around it of the share, in double   4 bytes
 //   statistics   one thread for each (g, c) and 1/16 of the shares: mu and var                               few
@@ -78,8 +78,8 @@ __device__ inline void moments(const T* x, double* partial, long long M, long lo
 // partial[G, shares, 2, C] -> mean[G, C], var[G, C]: the mean of the means, and the squares around it. A block has 32
 // channels of one ghost batch, and for each of them kSumLanes threads, which take shares kSumLanes apart.
 template <class T>
-__device__ inline void statistics(const double* __restrict__ partial, T* __restrict__ mean, T* __restrict__ var, long long M,
-                                  long long C, long long rows, long long shares) {
+__device__ inline void statistics(const double* __restrict__ partial, T* __restrict__ mean, T* __restrict__ var,
+                                  long long M, long long C, long long rows, long long shares) {
   __shared__ double sums[kSumLanes][32];
   const long long tiles = (C + 31) / 32, g = blockIdx.x / tiles;
   const int lane = threadIdx.x % 32, lane_of_shares = threadIdx.x / 32;
@@ -117,8 +117,9 @@ __device__ inline void statistics(const double* __restrict__ partial, T* __restr
 // y may be x.
 template <bool packed, class T>
 __device__ inline void normalize_share(const T* x, const T* __restrict__ gamma, const T* __restrict__ beta,
-                                       const T* __restrict__ mean, const T* __restrict__ var, T* y, long long M, long long C,
-                                       double epsilon, long long rows, long long shares, long long tiles, int lanes) {
+                                       const T* __restrict__ mean, const T* __restrict__ var, T* y, long long M,
+                                       long long C, double epsilon, long long rows, long long shares, long long tiles,
+                                       int lanes) {
   constexpr int kColumns = kPack<T>;
   const Share at(M, rows, shares, tiles);
   const Columns<T, packed> columns(at.tile, lanes, C);
@@ -148,9 +149,9 @@ __device__ inline void normalize_share(const T* x, const T* __restrict__ gamma, 
 }
 
 template <class T>
-__device__ inline void normalize(const T* x, const T* gamma, const T* beta, const T* mean, const T* var, T* y, long long M,
-                                 long long C, double epsilon, long long rows, long long shares, long long tiles,
-                                 long long lanes) {
+__device__ inline void normalize(const T* x, const T* gamma, const T* beta, const T* mean, const T* var, T* y,
+                                 long long M, long long C, double epsilon, long long rows, long long shares,
+                                 long long tiles, long long lanes) {
   if (on_packs(x, gamma, beta, mean, var, y) && C % kPack<T> == 0)
     normalize_share<true>(x, gamma, beta, mean, var, y, M, C, epsilon, rows, shares, tiles, int(lanes));
   else normalize_share<false>(x, gamma, beta, mean, var, y, M, C, epsilon, rows, shares, tiles, int(lanes));
@@ -159,8 +160,8 @@ __device__ inline void normalize(const T* x, const T* gamma, const T* beta, cons
 // A ghost batch in the registers of a block: M <= kHeld * kThreads / lanes. Block (g, tile).
 template <bool packed, class T>
 __device__ inline void normalize_held(const T* __restrict__ x, const T* __restrict__ gamma, const T* __restrict__ beta,
-                                      T* __restrict__ y, T* __restrict__ mean, T* __restrict__ var, long long M, long long C,
-                                      double epsilon, long long tiles, int lanes) {
+                                      T* __restrict__ y, T* __restrict__ mean, T* __restrict__ var, long long M,
+                                      long long C, double epsilon, long long tiles, int lanes) {
   constexpr int kColumns = kPack<T>;
   __shared__ double shared[kWarps][32][kColumns];
   const long long g = blockIdx.x / tiles;
@@ -184,7 +185,8 @@ __device__ inline void normalize_held(const T* __restrict__ x, const T* __restri
       for (int j = 0; j < kColumns; ++j) sums[j] += double(values[k][j]) - pivots[j];
   sum_over_rows(sums, lanes, shared);
 #pragma unroll
-  for (int j = 0; j < kColumns; ++j) sums[j] = pivots[j] + quotient(sums[j], double(M), reciprocal(double(M)));  // the mean from here on
+  for (int j = 0; j < kColumns; ++j)  // the mean from here on
+    sums[j] = pivots[j] + quotient(sums[j], double(M), reciprocal(double(M)));
 #pragma unroll
   for (int k = 0; k < kHeld; ++k)
     if (columns.row_lane + k * columns.row_lanes < M)

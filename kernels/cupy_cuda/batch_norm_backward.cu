@@ -3,8 +3,8 @@
 //   x_hat = (x - mu) / sigma       dbeta = sum_gm dy       dgamma = sum_gm dy x_hat       sigma = sqrt(var + epsilon)
 //   dx = gamma / sigma (dy - 1/M sum_m dy - x_hat 1/M sum_m dy x_hat)
 //
-// As in batch_norm.cu, a ghost batch that fits into the registers of a block is read once (12 bytes a value in float32),
-// and a larger one is cut into shares:
+// As in batch_norm.cu, a ghost batch that fits into the registers of a block is read once (12 bytes a value in
+// float32), and a larger one is cut into shares:
 //
 //   sums         block (g, share, 128 channels): sum of dy and of dy x_hat of the share, in double           8 bytes
 //   totals       the sums of the shares of each ghost batch (column_sums.cu)                                 few
@@ -96,7 +96,8 @@ __device__ inline void share_input(const T* __restrict__ x, const T* __restrict_
   for (int j = 0; j < kColumns; ++j)
     if (columns.inside(j)) {
       const long long c = columns.channel(j), gc = at.g * C + c;
-      slopes[j] = Slope<T>(mean[gc], var[gc], gamma[c], totals[gc + at.g * C], totals[gc + (at.g + 1) * C], reciprocal(double(M)), epsilon);
+      slopes[j] = Slope<T>(mean[gc], var[gc], gamma[c], totals[gc + at.g * C], totals[gc + (at.g + 1) * C],
+                           reciprocal(double(M)), epsilon);
     }
   const long long step = kPairsAtOnce * columns.row_lanes, group = at.g * M;
   const long long steps = (at.last - at.first + step - 1) / step;
@@ -128,12 +129,13 @@ __device__ inline void input_gradient(const T* x, const T* gamma, const T* mean,
   else share_input<false>(x, gamma, mean, var, dy, dx, totals, M, C, epsilon, rows, shares, tiles, int(lanes));
 }
 
-// A ghost batch in the registers of a block, M <= kPairsHeld * kThreads / lanes: dx and totals[G, 2, C]. Block (g, tile).
+// A ghost batch in the registers of a block, M <= kPairsHeld * kThreads / lanes: dx and totals[G, 2, C]. Block (g,
+// tile).
 template <bool packed, class T>
 __device__ inline void gradient_held(const T* __restrict__ x, const T* __restrict__ gamma, const T* __restrict__ mean,
                                      const T* __restrict__ var, const T* __restrict__ dy, T* __restrict__ dx,
-                                     double* __restrict__ totals, long long M, long long C, double epsilon, long long tiles,
-                                     int lanes) {
+                                     double* __restrict__ totals, long long M, long long C, double epsilon,
+                                     long long tiles, int lanes) {
   constexpr int kColumns = kPack<T>;
   __shared__ double shared[kWarps][32][kColumns];
   const long long g = blockIdx.x / tiles;

@@ -49,10 +49,11 @@ __device__ inline void drop(const T* x, T* y, long long n, const Mask& mask, T f
   }
 }
 
-// `step_at`: null, or where the step lies in the memory of the GPU: a counter that a CUDA graph moves on between replays.
+// `step_at`: null, or where the step lies in the memory of the GPU: a counter that a CUDA graph moves on between
+// replays.
 template <class T>
-__device__ inline void drop(const T* x, T* y, long long n, double factor, long long least, long long key0, long long key1,
-                            long long step, const long long* step_at, long long layer) {
+__device__ inline void drop(const T* x, T* y, long long n, double factor, long long least, long long key0,
+                            long long key1, long long step, const long long* step_at, long long layer) {
   const Mask mask{make_uint2(unsigned(key0), unsigned(key1)), unsigned(step_at ? *step_at : step), unsigned(layer),
                   (unsigned long long)least};
   drop(x, y, n, mask, T(factor));

@@ -26,7 +26,7 @@ def row_lanes(columns: int, values: int) -> int:
 
 
 class Columns(NamedTuple):
-    """How blocks lie over x[G, M, C] (columns.cuh): block (g, share, tile) is number (g * shares + share) * tiles + tile."""
+    """How blocks lie over x[G, M, C], see columns.cuh."""
 
     lanes: int  # threads beside each other
     tiles: int  # blocks beside each other
@@ -62,7 +62,7 @@ def columns(G: int, M: int, C: int, pack: int, at_once: int, waves: int) -> Colu
 
 
 def held(M: int, C: int, pack: int, rows: int) -> Columns | None:
-    """Return the cut with M rows in the registers of a block, `rows` of them in each thread; None if they do not fit."""
+    """Return the cut with all M rows in the registers of a block, up to `rows` in each thread; None if too many."""
     lanes = min(32, power_of_two(-(-C // pack)))
     while lanes > 8 and rows * (BLOCK // lanes) < M:
         lanes //= 2

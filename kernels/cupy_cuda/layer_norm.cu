@@ -3,13 +3,13 @@
 //   mu = 1/C sum_c x      var = 1/C sum_c (x - mu)^2      y = gamma (x - mu) / sqrt(var + epsilon) + beta
 //
 // A row is held in the registers of some threads (rows.cuh says which): it is read once, and both the squares and y are
-// computed from there, 8 bytes a value in float32 forward and 12 backward. Blocks have up to 256 threads forward and 512
-// backward, so that C is at most 4096 in float32 and 2048 in float64; layer_norm_long.cu has longer rows. Sums are doubles:
-// the memory takes longer.
+// computed from there, 8 bytes a value in float32 forward and 12 backward. Blocks have up to 256 threads forward and
+// 512 backward, so that C is at most 4096 in float32 and 2048 in float64; layer_norm_long.cu has longer rows. Sums are
+// doubles: the memory takes longer.
 //
-// The squares are taken around the mean as rounded to the dtype of x, from which y needs the differences anyway, and then
-// those around the mean itself are smaller by C times the square of the rounding: the corrected two-pass algorithm (Chan,
-// Golub, LeVeque 1983). What is taken off is at most half, so nothing cancels.
+// The squares are taken around the mean as rounded to the dtype of x, from which y needs the differences anyway, and
+// then those around the mean itself are smaller by C times the square of the rounding: the corrected two-pass algorithm
+// (Chan, Golub, LeVeque 1983). What is taken off is at most half, so nothing cancels.
 #include "numbers.cuh"
 #include "rows.cuh"
 
@@ -22,8 +22,8 @@ constexpr int kBackward = 32 / sizeof(T);
 // Block b has rows b * blockDim.x / lanes and following.
 template <bool packed, class T>
 __device__ inline void normalize_row(const T* __restrict__ x, const T* __restrict__ gamma, const T* __restrict__ beta,
-                                     T* __restrict__ y, T* __restrict__ mean, T* __restrict__ var, long long B, long long C,
-                                     double epsilon, int lanes) {
+                                     T* __restrict__ y, T* __restrict__ mean, T* __restrict__ var, long long B,
+                                     long long C, double epsilon, int lanes) {
   __shared__ double shared[kMostWarps][1];
   const Row<T, packed, kForward<T>> row(lanes, C);
   const long long b = (long long)blockIdx.x * (blockDim.x / lanes) + threadIdx.x / lanes;
@@ -65,13 +65,14 @@ __device__ inline void normalize_row(const T* __restrict__ x, const T* __restric
   }
 }
 
-// dx = 1/sigma (gamma dy - 1/C sum_c gamma dy - x_hat 1/C sum_c gamma dy x_hat), and the sums of dy and of dy x_hat over
-// the rows of this block, partial[blocks, 2, C]. Block b has rows b * blockDim.x / lanes and following, then those a
-// grid further on, and so on: each thread has the same columns in all of them, and adds them up in registers.
+// dx = 1/sigma (gamma dy - 1/C sum_c gamma dy - x_hat 1/C sum_c gamma dy x_hat), and the sums of dy and of dy x_hat
+// over the rows of this block, partial[blocks, 2, C]. Block b has rows b * blockDim.x / lanes and following, then those
+// a grid further on, and so on: each thread has the same columns in all of them, and adds them up in registers.
 template <bool packed, class T>
 __device__ inline void row_gradients(const T* __restrict__ x, const T* __restrict__ gamma, const T* __restrict__ mean,
                                      const T* __restrict__ var, const T* __restrict__ dy, T* __restrict__ dx,
-                                     double* __restrict__ partial, long long B, long long C, double epsilon, int lanes) {
+                                     double* __restrict__ partial, long long B, long long C, double epsilon,
+                                     int lanes) {
   __shared__ double shared[kMostWarps][2], columns[kMostWarps][32];
   const Row<T, packed, kBackward<T>> row(lanes, C);
   const int rows = blockDim.x / lanes;
@@ -126,8 +127,8 @@ __device__ inline void row_gradients(const T* __restrict__ x, const T* __restric
 }
 
 template <class T>
-__device__ inline void forward(const T* x, const T* gamma, const T* beta, T* y, T* mean, T* var, long long B, long long C,
-                               double epsilon, long long lanes) {
+__device__ inline void forward(const T* x, const T* gamma, const T* beta, T* y, T* mean, T* var, long long B,
+                               long long C, double epsilon, long long lanes) {
   if (on_packs(x, gamma, beta, y) && C % kPack<T> == 0)
     normalize_row<true>(x, gamma, beta, y, mean, var, B, C, epsilon, int(lanes));
   else normalize_row<false>(x, gamma, beta, y, mean, var, B, C, epsilon, int(lanes));

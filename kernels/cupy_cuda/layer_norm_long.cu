@@ -34,8 +34,8 @@ __device__ inline void normalize_row(const T* __restrict__ x, const T* __restric
 
 template <class T>
 __device__ inline void row_gradient(const T* __restrict__ x, const T* __restrict__ gamma, const T* __restrict__ mean,
-                                    const T* __restrict__ var, const T* __restrict__ dy, T* __restrict__ dx, long long C,
-                                    double epsilon) {
+                                    const T* __restrict__ var, const T* __restrict__ dy, T* __restrict__ dx,
+                                    long long C, double epsilon) {
   __shared__ double shared[kMostWarps][2];
   const long long b = blockIdx.x;
   x += b * C, dy += b * C, dx += b * C;
@@ -54,11 +54,12 @@ __device__ inline void row_gradient(const T* __restrict__ x, const T* __restrict
     dx[c] = per * fused((center - x[c]) * per, slope, gamma[c] * dy[c] - shift);
 }
 
-// partial[shares, 2, C]: the sums of dy and of dy x_hat over rows share, share + shares, ... Block (share, 256 columns).
+// partial[shares, 2, C]: the sums of dy and of dy x_hat over rows share, share + shares, ... Block (share, 256
+// columns).
 template <class T>
 __device__ inline void column_gradients(const T* __restrict__ x, const T* __restrict__ mean, const T* __restrict__ var,
-                                        const T* __restrict__ dy, double* __restrict__ partial, long long B, long long C,
-                                        double epsilon, long long shares) {
+                                        const T* __restrict__ dy, double* __restrict__ partial, long long B,
+                                        long long C, double epsilon, long long shares) {
   const long long tiles = (C + kThreads - 1) / kThreads, share = blockIdx.x / tiles;
   const long long c = blockIdx.x % tiles * kThreads + threadIdx.x;
   if (c >= C) return;

@@ -5,11 +5,12 @@
 //   dz_c = w (exp s_c / sum_c exp s_c - q_c)
 //
 // A row is held in the registers of some threads (rows.cuh says which), 16 logits a thread in float32, 8 in float64, so
-// that C is at most 4096 or 2048: z is read once and dz written once, 8 bytes a logit in float32, or 4 without dz. Longer
-// rows belong to a block each, which goes over them twice. Sums are doubles. exp s is 1 where z is largest, so that
-// log sum = log1p(sum - 1) keeps its digits where the loss is small.
+// that C is at most 4096 or 2048: z is read once and dz written once, 8 bytes a logit in float32, or 4 without dz.
+// Longer rows belong to a block each, which goes over them twice. Sums are doubles. exp s is 1 where z is largest, so
+// that log sum = log1p(sum - 1) keeps its digits where the loss is small.
 //
-// A row of weight 0 gives exactly 0, whatever its logits hold. A label that is no class gives NaN: nobody can raise here.
+// A row of weight 0 gives exactly 0, whatever its logits hold. A label that is no class gives NaN: nobody can raise
+// here.
 #include "numbers.cuh"
 #include "rows.cuh"
 

@@ -5,8 +5,8 @@
 //
 // A thread has one pixel and kPack channels, the fastest axis: neighbours lie side by side. Nobody adds to what others
 // write: backward, a thread looks for the windows that have its pixel. Where windows do not overlap, it owns instead a
-// cell, the stride x stride pixels from the corner of a window on, and reads x once. Memory moved, in float32, of windows
-// 2 x 2 side by side: 5 bytes a value of x forward (4 read, 1/4 of 4 written), 9 backward.
+// cell, the stride x stride pixels from the corner of a window on, and reads x once. Memory moved, in float32, of
+// windows 2 x 2 side by side: 5 bytes a value of x forward (4 read, 1/4 of 4 written), 9 backward.
 #include "pack.cuh"
 
 struct Pooled {
@@ -104,7 +104,8 @@ __device__ inline void spread(const T* __restrict__ x, const T* __restrict__ dy,
           }
       }
   }
-  const int rows = min((long long)p.stride, p.H - cell.i * p.stride), columns = min((long long)p.stride, p.W - cell.j * p.stride);
+  const int rows = min((long long)p.stride, p.H - cell.i * p.stride);
+  const int columns = min((long long)p.stride, p.W - cell.j * p.stride);
   for (int r = 0; r < rows; ++r)
 #pragma unroll 2
     for (int s = 0; s < columns; ++s) {

@@ -56,7 +56,9 @@ def batch_norm_inference(
         _normalize(x, gamma, beta, mean, var, y, 1, *x.shape, epsilon)
 
 
-def _normalize(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, y: Any, G: int, M: int, C: int, epsilon: float) -> None:
+def _normalize(
+    x: Any, gamma: Any, beta: Any, mean: Any, var: Any, y: Any, G: int, M: int, C: int, epsilon: float
+) -> None:
     cut = columns(G, M, C, packs(x.dtype), AT_ONCE, waves=4)
     launch(f"batch_norm.batch_norm_normalize_{x.dtype}", _blocks(G, cut), BLOCK, x, gamma, beta, mean, var, y, M, C,
            float(epsilon), *_shares(cut))  # fmt: skip
@@ -65,8 +67,8 @@ def _normalize(x: Any, gamma: Any, beta: Any, mean: Any, var: Any, y: Any, G: in
 def batch_norm_backward(
     x: Array, gamma: Array, mean: Array, var: Array, dy: Array, dx: Array, dgamma: Array, dbeta: Array, epsilon: float
 ) -> None:
-    """dx = gamma / sigma (dy - mean(dy) - x_hat mean(dy x_hat)), sigma = sqrt(var + epsilon), x_hat = (x - mean) / sigma;
-    dgamma and dbeta are the sums of dy x_hat and of dy over the examples of all ghost batches.
+    """dx = gamma (dy - mean(dy) - x_hat mean(dy x_hat)) / sigma, with x_hat = (x - mean) / sigma and
+    sigma = sqrt(var + epsilon); dgamma and dbeta are the sums of dy x_hat and of dy over all examples of all g.
 
     Parameters
     ----------
@@ -80,8 +82,8 @@ def batch_norm_backward(
     totals = scratch(G * 2 * C, "float64", "norm totals")
     cut = held(M, C, pack, PAIRS_HELD)
     if cut:
-        launch(f"batch_norm_backward.batch_norm_gradient_held_{dtype}", G * cut.tiles, BLOCK, x, gamma, mean, var, dy, dx,
-               totals, M, C, epsilon, cut.tiles, cut.lanes)  # fmt: skip
+        launch(f"batch_norm_backward.batch_norm_gradient_held_{dtype}", G * cut.tiles, BLOCK, x, gamma, mean, var, dy,
+               dx, totals, M, C, epsilon, cut.tiles, cut.lanes)  # fmt: skip
     else:
         cut = columns(G, M, C, pack, PAIRS_AT_ONCE, waves=1)
         partial = scratch(G * cut.shares * 2 * C, "float64", "norm") if cut.shares > 1 else totals
@@ -90,8 +92,8 @@ def batch_norm_backward(
         if cut.shares > 1:
             launch("column_sums.column_sums", G * blocks_for(2 * C, 32), SUM_BLOCK, partial, totals, cut.shares, 2 * C)
         cut = columns(G, M, C, pack, PAIRS_AT_ONCE, waves=4)
-        launch(f"batch_norm_backward.batch_norm_input_{dtype}", _blocks(G, cut), BLOCK, x, gamma, mean, var, dy, dx, totals,
-               M, C, epsilon, *_shares(cut))  # fmt: skip
+        launch(f"batch_norm_backward.batch_norm_input_{dtype}", _blocks(G, cut), BLOCK, x, gamma, mean, var, dy, dx,
+               totals, M, C, epsilon, *_shares(cut))  # fmt: skip
     _parameters(totals, G, C, dgamma, dbeta)
 
 
@@ -109,8 +111,8 @@ def layer_norm_forward(
     B, C = x.shape
     lanes = row_lanes(C, 4 * packs(x.dtype))
     if lanes <= BLOCK:
-        launch(f"layer_norm.layer_norm_forward_{x.dtype}", blocks_for(B, BLOCK // lanes), BLOCK, x, gamma, beta, y, mean,
-               var, B, C, float(epsilon), lanes)  # fmt: skip
+        launch(f"layer_norm.layer_norm_forward_{x.dtype}", blocks_for(B, BLOCK // lanes), BLOCK, x, gamma, beta, y,
+               mean, var, B, C, float(epsilon), lanes)  # fmt: skip
     else:
         launch(f"layer_norm_long.layer_norm_long_forward_{x.dtype}", B, BLOCK, x, gamma, beta, y, mean, var, C,
                float(epsilon))  # fmt: skip
@@ -143,8 +145,8 @@ def layer_norm_backward(
         blocks = min(B, -(-8 * multiprocessors() // tiles))
         partial = scratch(blocks * 2 * C, "float64", "norm")
         launch(f"layer_norm_long.layer_norm_long_input_{dtype}", B, BLOCK, x, gamma, mean, var, dy, dx, C, epsilon)
-        launch(f"layer_norm_long.layer_norm_long_columns_{dtype}", blocks * tiles, BLOCK, x, mean, var, dy, partial, B, C,
-               epsilon, blocks)  # fmt: skip
+        launch(f"layer_norm_long.layer_norm_long_columns_{dtype}", blocks * tiles, BLOCK, x, mean, var, dy, partial, B,
+               C, epsilon, blocks)  # fmt: skip
     _parameters(partial, blocks, C, dgamma, dbeta)
 
 
@@ -158,4 +160,5 @@ def _shares(cut: Columns) -> tuple[int, int, int, int]:
 
 def _parameters(partial: Any, count: int, C: int, dgamma: Any, dbeta: Any) -> None:
     """partial[count, 2, C] -> dbeta[C], dgamma[C]: the sums over the first axis."""
-    launch(f"column_sums.two_column_sums_{dgamma.dtype}", blocks_for(2 * C, 32), SUM_BLOCK, partial, dbeta, dgamma, count, C)
+    launch(f"column_sums.two_column_sums_{dgamma.dtype}", blocks_for(2 * C, 32), SUM_BLOCK, partial, dbeta, dgamma,
+           count, C)  # fmt: skip

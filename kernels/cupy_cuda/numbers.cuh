@@ -1,8 +1,8 @@
 // Arithmetic on single numbers that several kernels share.
 #pragma once
 
-// 1 / n for 1 <= n < 2^60, within an ulp: by Newton's method. The quotient of doubles that the compiler makes is a call,
-// which takes registers from all that lives around it.
+// 1 / n for 1 <= n < 2^60, within an ulp: by Newton's method. The quotient of doubles that the compiler makes is a
+// call, which takes registers from all that lives around it.
 __device__ inline double reciprocal(double n) {
   double r = double(1.0f / float(n));
   r = fma(r, fma(-n, r, 1.0), r);
@@ -15,8 +15,8 @@ __device__ inline double quotient(double a, double n, double per_n) {
   return exact == exact ? exact : near;  // infinity
 }
 
-// What is taken off values before they are added, their first: of equal values the mean is then their value, and an offset
-// that all share costs no digits. An infinity stays in them.
+// What is taken off values before they are added, their first: of equal values the mean is then their value, and an
+// offset that all share costs no digits. An infinity stays in them.
 __device__ inline double pivot_of(double first) { return first - first == 0 ? first : 0; }
 
 __device__ inline float fused(float a, float b, float c) { return fmaf(a, b, c); }

@@ -1,8 +1,8 @@
 // What keeps a training on the GPU: batches, losses, norms and clipping that the host does not wait for. Launched by
 // resident.py, which says what each is for.
 //
-// Numbers that change from one replay of a CUDA graph to the next, the step and the place in a log, come by value or from
-// the memory of the GPU: `_at` is null or says where the number lies.
+// Numbers that change from one replay of a CUDA graph to the next, the step and the place in a log, come by value or
+// from the memory of the GPU: `_at` is null or says where the number lies.
 #include "block_sum.cuh"
 #include "pack.cuh"
 
@@ -10,8 +10,9 @@ constexpr int kThreads = 256, kWarps = kThreads / 32, kAtOnce = 4;
 
 __device__ inline long long value_of(long long value, const long long* at) { return at ? *at : value; }
 
-// Copy x[b] = examples[indices[step, b]], y[b] = labels[...], rows of F values of type T. A row belongs to `lanes` threads,
-// each with kAtOnce packs of 16 bytes at a time (with values, where rows do not begin at packs): each byte moves twice.
+// Copy x[b] = examples[indices[step, b]], y[b] = labels[...], rows of F values of type T. A row belongs to `lanes`
+// threads, each with kAtOnce packs of 16 bytes at a time (with values, where rows do not begin at packs): each byte
+// moves twice.
 template <class V>
 __device__ inline void copy_row(const V* __restrict__ from, V* __restrict__ to, long long n, int lane, int lanes) {
   for (long long first = lane; first < n; first += kAtOnce * lanes) {
@@ -33,8 +34,8 @@ __device__ inline void gather(const T* examples, const long long* labels, const 
   const int lane = threadIdx.x % lanes;
   const long long row = indices[value_of(step, step_at) * B + b];
   if (on_packs(examples, x) && F % kPack<T> == 0)
-    copy_row(reinterpret_cast<const Pack<T>*>(examples + row * F), reinterpret_cast<Pack<T>*>(x + b * F), F / kPack<T>, lane,
-             int(lanes));
+    copy_row(reinterpret_cast<const Pack<T>*>(examples + row * F), reinterpret_cast<Pack<T>*>(x + b * F), F / kPack<T>,
+             lane, int(lanes));
   else copy_row(examples + row * F, x + b * F, F, lane, int(lanes));
   if (lane == 0) y[b] = labels[row];
 }
@@ -56,18 +57,20 @@ __device__ inline void partial_sums(const T* __restrict__ x, long long n, double
   if (threadIdx.x == 0) partial[blockIdx.x] = sum;
 }
 
-// log[i] <- the sum of partial[count], or its root. One block.
-extern "C" __global__ void __launch_bounds__(kThreads)
+// log[i] <- the sum of partial[count], or its root. One warp.
+extern "C" __global__ void __launch_bounds__(32)
 resident_log(const double* partial, long long count, long long root, double* log, long long i, const long long* i_at) {
   double sum = 0;
-  for (long long j = threadIdx.x; j < count; j += kThreads) sum += partial[j];
-  sum = block_sum<kThreads>(sum);
+#pragma unroll 8
+  for (long long j = threadIdx.x; j < count; j += 32) sum += partial[j];
+  sum = warp_sum(sum);
   if (threadIdx.x == 0) log[value_of(i, i_at)] = root ? sqrt(sum) : sum;
 }
 
 // g <- (threshold / norm) g where norm = log[i] is above the threshold and finite; in double, rounded once.
 template <class T>
-__device__ inline void clip(T* g, long long n, double threshold, const double* log, long long i, const long long* i_at) {
+__device__ inline void clip(T* g, long long n, double threshold, const double* log, long long i,
+                            const long long* i_at) {
   const double norm = log[value_of(i, i_at)], infinity = 1.0 / 0.0;
   if (!(threshold < norm && norm < infinity)) return;  // NaN too
   const double shrink = threshold / norm;
@@ -90,8 +93,8 @@ __device__ inline void clip(T* g, long long n, double threshold, const double* l
   }
 }
 
-// missed[b] <- 1 where the first of the largest of z[b, C] is not at labels[b], else 0. A warp has row b. A NaN counts as
-// the largest, as in NumPy's argmax.
+// missed[b] <- 1 where the first of the largest of z[b, C] is not at labels[b], else 0. A warp has row b. A NaN counts
+// as the largest, as in NumPy's argmax.
 template <class T>
 __device__ inline void misses(const T* __restrict__ z, const long long* __restrict__ labels, T* __restrict__ missed,
                               long long B, long long C) {

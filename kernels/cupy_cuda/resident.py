@@ -1,8 +1,8 @@
 """What keeps a training on the GPU: the work between two steps that would otherwise wait for the host.
 
 The functions of `refplay.kernels.numba_cuda.resident`, which says why. Where they take a number that changes from step
-to step (which step of the indices, which place of the log), an int64 array of one in the memory of the GPU does as well:
-a captured step reads it anew at each replay.
+to step (which step of the indices, which place of the log), an int64 array of one in the memory of the GPU does as
+well: a captured step reads it anew at each replay.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def clip(g: Any, threshold: float, log: Any, i: Any) -> None:
     """
     _log("squares", g, 1, log, i)
     if threshold < inf:
-        launch(f"resident.resident_clip_{g.dtype}", blocks_for(g.size, VALUES * packs(g.dtype) * BLOCK), BLOCK, g, g.size,
-               float(threshold), log, *_number(i))  # fmt: skip
+        launch(f"resident.resident_clip_{g.dtype}", blocks_for(g.size, VALUES * packs(g.dtype) * BLOCK), BLOCK, g,
+               g.size, float(threshold), log, *_number(i))  # fmt: skip
 
 
 def machine() -> dict[str, str]:
@@ -82,7 +82,7 @@ def _log(sums: str, x: Any, root: int, log: Any, i: Any) -> None:
     blocks = min(blocks_for(x.size, VALUES * BLOCK), 4 * multiprocessors())
     partial = scratch(blocks, "float64", "resident")
     launch(f"resident.resident_{sums}_{x.dtype}", blocks, BLOCK, x, x.size, partial)
-    launch("resident.resident_log", 1, BLOCK, partial, blocks, root, log, *_number(i))
+    launch("resident.resident_log", 1, 32, partial, blocks, root, log, *_number(i))
 
 
 def _number(value: Any) -> tuple[int, Any]:

@@ -10,7 +10,8 @@ struct Moments {
 };
 
 // Put rows of values, of which the first `rows` (1 or more) are there, to the moments of the `count`
-// values before, all as differences from a pivot of their channel. Of two groups a and b, by Chan's formula (Chan, Golub, LeVeque 1983):
+// values before, all as differences from a pivot of their channel. Of two groups a and b, by Chan's formula (Chan,
+// Golub, LeVeque 1983):
 //
 //   mean = mean_a + n_b / n (mean_b - mean_a)       squares = squares_a + squares_b + n_a n_b / n (mean_b - mean_a)^2
 template <class T, int kRows, int N>

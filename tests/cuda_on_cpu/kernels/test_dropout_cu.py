@@ -15,7 +15,7 @@ def run(launch, x, y, rate, step=STEP, step_at=None):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("offset", [0, 1])
-@pytest.mark.parametrize("n", [0, 1, 3, 4, 5, 1023, 4095, 4096, 4099, 8191])
+@pytest.mark.parametrize("n", [0, 1, 5, 1023, 4096, 4099])
 def test_mask_and_scale(launch, shifted, reference, n, offset, dtype):
     x, expected = shifted(np.random.default_rng(n).normal(1, 1, n).astype(dtype), offset), np.empty(n, dtype)
     y = shifted(np.full(n, np.nan, dtype), offset)

@@ -49,7 +49,9 @@ def test_max_pool(launch, shifted, reference, shape, window, stride, offset, dty
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("offset", [0, 1])
-@pytest.mark.parametrize(("shape", "lanes"), [((1, 1, 1, 1), 1), ((2, 5, 7, 3), 1), ((3, 33, 9, 20), 4), ((2, 3, 3, 132), 32)])
+@pytest.mark.parametrize(
+    ("shape", "lanes"), [((1, 1, 1, 1), 1), ((2, 5, 7, 3), 1), ((3, 33, 9, 20), 4), ((2, 3, 3, 132), 32)]
+)
 def test_avg_pool(launch, shifted, reference, shape, lanes, offset, dtype):
     N, H, W, C = shape
     x = draw(shifted, shape, dtype, offset, ties=False)

@@ -21,7 +21,8 @@ def test_gather(launch, shifted, columns, lanes, offset, dtype, by_value):
     labels, indices = rng.integers(0, 2**40, 11), rng.integers(0, 11, (3, B))
     x, y = np.zeros((B, columns), dtype), np.zeros(B, np.int64)
     step = (2, None) if by_value else (0, np.array([2]))
-    launch(f"resident.resident_gather_{dtype}", -(-B * lanes // 256), examples, labels, indices, *step, x, y, B, columns, lanes)
+    launch(f"resident.resident_gather_{dtype}", -(-B * lanes // 256), examples, labels, indices, *step, x, y, B,
+           columns, lanes)
     np.testing.assert_array_equal(x, examples[indices[2]])
     np.testing.assert_array_equal(y, labels[indices[2]])
 
@@ -29,7 +30,7 @@ def test_gather(launch, shifted, columns, lanes, offset, dtype, by_value):
 def logged(launch, kind, x, blocks, root, place):
     partial, log = np.full(blocks, nan), np.full(3, -7.0)
     launch(f"resident.resident_{kind}_{x.dtype}", blocks, x, x.size, partial)
-    launch("resident.resident_log", 1, partial, blocks, root, log, *place)
+    launch("resident.resident_log", 1, partial, blocks, root, log, *place, threads=32)
     assert log[[0, 2]].tolist() == [-7.0, -7.0]
     return log
 
@@ -61,7 +62,8 @@ def test_clip(launch, shifted, n, offset, dtype, norm):
 @pytest.mark.parametrize("shape", [(1, 1), (9, 2), (20, 31), (3, 33), (9, 100)])
 def test_misses(launch, shape, dtype):
     rng = np.random.default_rng(shape)
-    z, labels, missed = rng.integers(-2, 3, shape).astype(dtype), rng.integers(0, shape[1], shape[0]), np.full(shape[0], nan, dtype)
+    z, labels = rng.integers(-2, 3, shape).astype(dtype), rng.integers(0, shape[1], shape[0])
+    missed = np.full(shape[0], nan, dtype)
     z[0, rng.integers(0, shape[1], 2)] = nan  # the first NaN is the answer, as in NumPy
     labels[::2] = z.argmax(1)[::2]
     launch(f"resident.resident_misses_{dtype}", -(-shape[0] // 8), z, labels, missed, *shape)
