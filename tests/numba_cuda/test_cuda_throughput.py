@@ -12,6 +12,8 @@ from refplay.procedures.setup import Setup, key_of
 from refplay.procedures.throughput import measure
 from refplay.report.throughput import heading
 
+pytestmark = pytest.mark.usefixtures("small_tiles")
+
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> Setup:
