@@ -70,7 +70,7 @@ def gpu() -> Any:
 
 @pytest.fixture
 def small_tiles(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The simulator takes seconds for tiles of 32 x 32 outputs, which test_cuda_product has; trainings here have 8 x 6."""
+    """The simulator takes seconds for tiles of 32 x 32 outputs, which test_cuda_product has; trainings have 8 x 6."""
     from refplay.kernels.numba_cuda import product
 
     if SIMULATED:

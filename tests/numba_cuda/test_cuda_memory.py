@@ -10,7 +10,6 @@ from refplay.data import Split
 from refplay.nn import Network, convnet, mlp
 from refplay.train import DeviceBatches, make_step, step_memory
 
-
 BATCH = 8
 MODELS = {
     "layer norm, dropout": mlp((4, 4, 1), 3, depth=2, width=6, normalization="layer", dropout=0.2),
