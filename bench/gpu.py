@@ -29,7 +29,7 @@ from refplay.kernels import load
 GROUPS = ("activations", "rules", "vectors", "norms", "loss", "products", "convolutions")
 ROUNDS, BURST = 7, 0.03  # bursts of each contender in turn, and their seconds
 SIDES = (1024, 2048, 4096, 8192)
-TILED = "3"  # the version of the product that is used; the slower ones are not measured above 4096
+TILED = "4"  # the version of the product that is used; the slower ones are not measured above 4096
 
 
 def seconds(call: Callable[[], Any], wait: Callable[[], None]) -> float:

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from .device import BLOCK, blocks_for, launch, scratch
-from .operands import Operand
+import numpy as np
+
+from . import product1, product2, product3
+from .device import BLOCK, blocks_for, cuda, launch, scratch
+from .operands import Operand, matrix_across, matrix_along
 from .product4 import Tile, add_slices, make_product, same_row
 
 THREADS = (16, 16)
@@ -15,9 +18,22 @@ THREADS = (16, 16)
 # the share of multiplications among the instructions of its loop, on sm_90.
 TILES = {Tile(8, 8, 8): 0.71, Tile(8, 4, 8): 0.69, Tile(2, 2, 32): 0.42}
 SMALLEST = Tile(2, 2, 32)
-# Near the 132 multiprocessors of an H200. A constant, so that the bits of a result do not depend on the device.
-ENOUGH_BLOCKS = 128
+MULTIPROCESSORS = 132  # of an H200. A constant, so that the bits of a result do not depend on the device.
 SHORTEST_SLICE = 256  # terms; below that the second launch costs more than it gains
+ADDING_UP = 1.1  # what it costs to write slices and to add them
+
+VERSIONS = ("1", "2", "3", "4")  # of product1 to product4; the last as `dense` uses it
+
+
+def product_version(name: str, x: Any, w: Any, y: Any, b: Any = None) -> None:
+    """y[rows, columns] = x[rows, depth] w[depth, columns] (+ b[columns]), by a version of the product."""
+    if name == VERSIONS[-1]:
+        product(matrix_along, matrix_across, x, w, b, y, depth=w.shape[0])
+        return
+    version = (product1, product2, product3)[VERSIONS.index(name)]
+    blocks = blocks_for(y.shape[0], version.TILE[0]), blocks_for(y.shape[1], version.TILE[1])
+    b = cuda.to_device(np.zeros(y.shape[1], y.dtype)) if b is None else b
+    launch(version.product, blocks, version.THREADS, x, w, b, y)
 
 
 def product(
@@ -55,34 +71,35 @@ def product(
 
 @cache
 def tile_for(rows: int, columns: int, depth: int, itemsize: int) -> Tile:
-    """Return the tile with the fewest instructions, of those that give enough blocks, or the smallest.
+    """Return the tile by which the product takes the least time, counted in instructions of a multiprocessor.
 
-    Always the smallest for doubles: of 8 x 8 a thread has no registers for, and they are slow on most GPUs anyway.
+    Blocks are worked through in waves, one block for each multiprocessor. For doubles always the smallest tile: for
+    8 x 8 of them a thread has no registers, and they are slow on most GPUs anyway. `depth` is 0 where the sum may not
+    be cut into slices.
 
     >>> tile_for(4096, 4096, 4096, 4).shape, tile_for(65536, 64, 576, 4).shape, tile_for(64, 256, 784, 4).shape
     ((128, 128), (128, 64), (32, 32))
     """
 
-    def blocks(tile: Tile) -> int:
-        return blocks_for(rows, tile.shape[0]) * blocks_for(columns, tile.shape[1])
+    def time(tile: Tile) -> float:
+        high, wide = tile.shape
+        blocks = blocks_for(rows, high) * blocks_for(columns, wide)
+        slices = slices_for(blocks, depth, tile)[1]
+        waves = blocks_for(blocks * slices, MULTIPROCESSORS)
+        return waves * high * wide / TILES[tile] / slices * (ADDING_UP if slices > 1 else 1)
 
-    def instructions(tile: Tile) -> float:
-        return blocks(tile) * tile.shape[0] * tile.shape[1] / TILES[tile]
-
-    slices = max(1, depth // SHORTEST_SLICE)
-    enough = [tile for tile in TILES if itemsize == 4 and blocks(tile) * slices >= ENOUGH_BLOCKS]
-    return min([*enough, SMALLEST], key=instructions)
+    return min(TILES if itemsize == 4 else [SMALLEST], key=time)
 
 
 @cache
 def slices_for(blocks: int, depth: int, tile: Tile) -> tuple[int, int]:
-    """Return the length of the slices of a sum of `depth` terms, and how many there are.
+    """Return the length of the slices of a sum of `depth` terms, and how many there are: one if most of a GPU is busy.
 
-    >>> slices_for(16, 784, SMALLEST), slices_for(200, 65536, SMALLEST)
+    >>> slices_for(16, 784, SMALLEST), slices_for(67, 65536, SMALLEST)
     ((288, 3), (65536, 1))
     """
-    slices = min(2 * ENOUGH_BLOCKS // blocks, depth // SHORTEST_SLICE)
-    if slices < 2:
+    slices = min(2 * MULTIPROCESSORS // blocks, depth // SHORTEST_SLICE)
+    if slices < 2 or 2 * blocks > MULTIPROCESSORS:
         return depth, 1
     length = tile.step * blocks_for(blocks_for(depth, slices), tile.step)
     return length, blocks_for(depth, length)

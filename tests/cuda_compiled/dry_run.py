@@ -115,7 +115,7 @@ MORE: list[tuple[str, dict[str, Any]]] = [
 
 def layers() -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield changes for layers of larger tiles. A convolution of 1 x 1 is a dense layer of pixels."""
-    for rows, n_in, n_out in ((1536, 1536, 1536), (16384, 64, 64), (128, 16384, 64)):
+    for rows, n_in, n_out in ((16896, 128, 128), (128, 16896, 128), (16896, 64, 64), (128, 16896, 64)):
         dense = {"x": (rows, n_in), "w": (n_in, n_out), "b": (n_out,), "y": (rows, n_out)}
         conv = {"x": (1, 128, rows // 128, n_in), "w": (1, 1, n_in, n_out), "b": (n_out,),
                 "y": (1, 128, rows // 128, n_out), "stride": 1, "padding": 0}  # fmt: skip
@@ -152,12 +152,10 @@ def beyond_the_contract(dtype: str) -> None:
 
 def versions_of_the_product(dtype: str) -> None:
     """Launch the versions of the matrix product that are there to be read."""
-    from refplay.kernels.numba_cuda import product1, product2, product3
-    from refplay.kernels.numba_cuda.device import launch
+    from refplay.kernels.numba_cuda.product import VERSIONS, product_version
 
-    x, b = dry((4, 4), dtype), dry(4, dtype)
-    for version in (product1, product2, product3):
-        launch(version.product, 1, version.THREADS, x, x, b, x)
+    for version in VERSIONS:
+        product_version(version, dry((4, 4), dtype), dry((4, 4), dtype), dry((4, 4), dtype))
 
 
 @cache

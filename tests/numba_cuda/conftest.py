@@ -68,6 +68,15 @@ def gpu() -> Any:
     return refplay.kernels.load("numba-cuda")
 
 
+@pytest.fixture
+def small_tiles(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The simulator takes seconds for tiles of 32 x 32 outputs, which test_cuda_product has; trainings have 8 x 6."""
+    from refplay.kernels.numba_cuda import product
+
+    if SIMULATED:
+        monkeypatch.setattr(product, "tile_for", lambda *sizes: product.Tile(1, 1, 16))
+
+
 @pytest.fixture(scope="session")
 def run(gpu: Any) -> Callable[..., Any]:
     """Return run(name, *arguments): the kernel on copies of the arrays in device memory, which then come back."""

@@ -10,13 +10,14 @@ from refplay.data import Split
 from refplay.nn import Network, convnet, mlp
 from refplay.train import DeviceBatches, make_step, step_memory
 
-BATCH = 16
+BATCH = 8
 MODELS = {
     "layer norm, dropout": mlp((4, 4, 1), 3, depth=2, width=6, normalization="layer", dropout=0.2),
-    "batch norm": convnet((6, 6, 2), 3, depth=1, width=3, normalization="batch", ghost_size=8),
+    "batch norm": convnet((4, 4, 2), 3, depth=1, width=3, normalization="batch", ghost_size=4),
 }
 
 
+@pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 @pytest.mark.parametrize("rule", ["sgd", "adam"])
 def test_the_statement_is_what_a_step_holds(gpu, model, rule, monkeypatch):

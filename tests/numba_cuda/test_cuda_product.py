@@ -16,10 +16,9 @@ def unit(dtype):
 @pytest.fixture(scope="module")
 def cuda():
     """The modules under test, imported where the simulator can be."""
-    from refplay.kernels.numba_cuda import device, operands, product, product1, product2, product3, product4, sums
+    from refplay.kernels.numba_cuda import device, operands, product, product4, sums
 
-    return SimpleNamespace(device=device, operands=operands, product=product, product4=product4, sums=sums,
-                           versions=(product1, product2, product3))  # fmt: skip
+    return SimpleNamespace(device=device, operands=operands, product=product, product4=product4, sums=sums)
 
 
 def drawn(rng, rows, depth, columns, dtype):
@@ -41,6 +40,16 @@ def test_each_version_is_within_the_rounding_of_its_sums(cuda, gpu, rng, assert_
     hold(assert_close, product_of(cuda, gpu, version, x, w, b), x, w, b, dtype)
 
 
+def test_a_version_without_b_adds_none(cuda, gpu, rng):
+    x, w, _ = drawn(rng, 2, 3, 4, "float32")
+    results = []
+    for version in cuda.product.VERSIONS:
+        y = gpu.asarray(np.full((2, 4), np.nan, "float32"))
+        cuda.product.product_version(version, gpu.asarray(x), gpu.asarray(w), y)
+        results.append(gpu.to_host(y))
+    np.testing.assert_allclose(results, [x @ w] * 4, rtol=0, atol=4 * np.finfo("f4").eps * (abs(x) @ abs(w)).max())
+
+
 @pytest.mark.parametrize("shape", [(129, 9, 3), (5, 8, 130)])
 def test_version_3_over_several_blocks(cuda, gpu, rng, assert_close, shape):
     x, w, b = drawn(rng, *shape, "float32")
@@ -48,11 +57,9 @@ def test_version_3_over_several_blocks(cuda, gpu, rng, assert_close, shape):
 
 
 def product_of(cuda, gpu, version, x, w, b):
-    """Return what a version before the fourth computes."""
-    module, (rows, columns) = cuda.versions[version - 1], (x.shape[0], w.shape[1])
-    y = gpu.asarray(np.full((rows, columns), np.nan, x.dtype))
-    blocks = [cuda.device.blocks_for(n, side) for n, side in zip(y.shape, module.TILE, strict=True)]
-    cuda.device.launch(module.product, tuple(blocks), module.THREADS, *map(gpu.asarray, (x, w, b)), y)
+    """Return what a version computes."""
+    y = gpu.asarray(np.full((x.shape[0], w.shape[1]), np.nan, x.dtype))
+    cuda.product.product_version(str(version), gpu.asarray(x), gpu.asarray(w), y, gpu.asarray(b))
     return gpu.to_host(y)
 
 
@@ -112,10 +119,7 @@ def test_what_is_not_finite_stays_in_its_row_and_column(cuda, gpu, version):
     """Beside the matrix a tile holds other numbers; 0 times infinity would be NaN."""
     x, w, b = np.ones((20, 18), "f4"), np.ones((18, 19), "f4"), np.zeros(19, "f4")
     x[19, 17], w[17, 18] = np.inf, np.nan
-    if version == 4:
-        y = multiply(cuda, gpu, (1, 1, 16), "along", "across", x, w, b, 32)
-    else:
-        y = product_of(cuda, gpu, version, x, w, b)
+    y = product_of(cuda, gpu, version, x, w, b)
     expected = np.full((20, 19), 18.0)
     expected[19], expected[:, 18] = np.inf, np.nan
     np.testing.assert_array_equal(y, expected)
@@ -124,21 +128,22 @@ def test_what_is_not_finite_stays_in_its_row_and_column(cuda, gpu, version):
 def test_tiles_and_slices_are_chosen_by_the_shape_alone(cuda):
     tile_for, slices_for, smallest = cuda.product.tile_for, cuda.product.slices_for, cuda.product.SMALLEST
     assert tile_for(4096, 4096, 4096, 4).shape == (128, 128)
-    assert tile_for(1024, 1024, 511, 4).shape == (128, 64), "64 blocks of the largest would not be enough"
-    assert tile_for(1024, 1024, 512, 4).shape == (128, 128), "but two slices of 64 are"
+    assert tile_for(1024, 1024, 1024, 4).shape == (128, 64), "64 blocks of the largest would leave half of a GPU idle"
     assert tile_for(65536, 64, 27, 4).shape == (128, 64)
-    assert tile_for(65536, 10, 256, 4) == smallest, "half of a larger tile would be empty"
+    assert tile_for(65536, 10, 256, 4) == smallest, "most of a larger tile would be empty"
     assert tile_for(64, 256, 784, 4) == smallest, "few blocks"
     assert tile_for(288, 64, 50176, 4).shape == (128, 64), "few blocks, but long sums"
+    assert tile_for(288, 64, 0, 4) == smallest, "which may not be cut"
     assert tile_for(4096, 4096, 4096, 8) == smallest, "doubles"
-    for blocks, depth in ((1, 65536), (3, 50177), (16, 784), (127, 600)):
+    for blocks, depth in ((1, 65536), (3, 50177), (16, 784), (66, 1030)):
         length, slices = slices_for(blocks, depth, smallest)
         assert (slices - 1) * length < depth <= slices * length, "no slice is empty"
         assert length % smallest.step == 0
         assert length >= 256
-        assert 1 < slices * blocks <= 256
+        assert slices > 1
+        assert slices * blocks <= 264
     assert slices_for(1, 511, smallest) == (511, 1)
-    assert slices_for(200, 10**6, smallest) == (10**6, 1)
+    assert slices_for(67, 10**6, smallest) == (10**6, 1)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -5,12 +5,14 @@ import pytest
 
 from refplay.analysis.throughput import doublings, measured
 from refplay.data import Dataset, Split
-from refplay.nn import mlp
+from refplay.nn import Dense, Model
 from refplay.procedures import setup as setups
 from refplay.procedures import stopwatch
 from refplay.procedures.setup import Setup, key_of
 from refplay.procedures.throughput import measure
 from refplay.report.throughput import heading
+
+pytestmark = pytest.mark.usefixtures("small_tiles")
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Setup:
         monkeypatch.setattr(module, name, value)
     rng = np.random.default_rng(1)
     split = Split(rng.standard_normal((20, 4)).astype("f4"), rng.integers(0, 2, 20))
-    return Setup(mlp((4,), 2, depth=1, width=3), Dataset("drawn", split, split, split, 2), "sgd", backend="numba-cuda")
+    return Setup(Model((4,), 2, (Dense(2),)), Dataset("drawn", split, split, split, 2), "sgd", backend="numba-cuda")
 
 
 def test_sizes_are_measured_and_belong_to_the_device(small: Setup) -> None:
@@ -46,7 +48,7 @@ def test_a_size_that_the_device_cannot_hold_is_a_record(small: Setup, monkeypatc
     allocate, refused = cuda.device_array, []
 
     def device_array(shape, *rest, **options):
-        if shape == (16, 3):
+        if shape == (16, 2):
             refused.append(shape)
             raise out_of_memory()
         return allocate(shape, *rest, **options)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from refplay.data import Dataset, Split, make_gather
-from refplay.nn import Network, convnet, mlp, resnet
+from refplay.nn import Dense, Flatten, Model, Network, convnet, mlp, resnet
 from refplay.optim import constant, cosine
 from refplay.train import (
     DeviceBatches,
@@ -32,18 +32,12 @@ MODELS = {
                             residual="norm-outside"),
     "layer norm on images, tanh": convnet(IMAGE, CLASSES, depth=1, width=2, normalization="layer", activation="tanh"),
 }
-SMALL = mlp(IMAGE, CLASSES, depth=1, width=3)
+LINEAR = Model(IMAGE, CLASSES, (Flatten(), Dense(CLASSES)))
 NORMED = mlp(IMAGE, CLASSES, depth=1, width=4, normalization="batch", dropout=0.2, ghost_size=4)
 DTYPES = ["float64", "float32"]
 
 
-@pytest.fixture(autouse=True)
-def small_tiles(gpu, monkeypatch):
-    """The simulator takes seconds for tiles of 32 x 32 outputs, which test_cuda_product has; here there are 8 x 6."""
-    from refplay.kernels.numba_cuda import device, product
-
-    if device.SIMULATED:
-        monkeypatch.setattr(product, "tile_for", lambda *sizes: product.Tile(1, 1, 16))
+pytestmark = pytest.mark.usefixtures("small_tiles")
 
 
 def examples(count: int, seed: int) -> Split:
@@ -109,14 +103,15 @@ def test_loss_and_gradient_are_those_of_the_reference(gpu, reference, assert_clo
 
 
 @pytest.mark.parametrize(("model", "rule", "decoupled", "dtype"), [
-    ("mlp", "adam", False, "float32"), ("convnet", "nesterov", True, "float64"),
+    ("mlp", "rmsprop", False, "float32"), ("convnet", "nesterov", True, "float64"),
 ])  # fmt: skip
 def test_a_training_has_the_curves_of_the_reference(gpu, reference, data, model, rule, decoupled, dtype):
     results = []
     for k in (gpu, reference):
         network = Network(MODELS[model], k, seed=3, dtype=dtype if k is gpu else "float64")
         results.append(host_state(network, fit(network, data, training(rule, decoupled=decoupled), seed=6)))
-    # Four steps; Adam divides by the root of a mean square that begins near 0: ten times the error of the gradient.
+    # Errors of four steps, which the later ones carry on; by less than ten times at these learning rates. Not Adam: it
+    # divides the gradient of a bias before batch norm, which is 0 but for rounding, by its own size.
     bound = 4 * 10 * LONGEST * LAYERS * np.finfo(dtype).eps
     for name in ("train_loss", "gradient_norm", "valid_loss"):
         np.testing.assert_allclose(results[0][name], results[1][name], rtol=bound, err_msg=name)
@@ -182,7 +177,7 @@ def test_a_training_that_diverges_ends_at_the_same_step_for_the_same_reason(gpu,
     for rate, every in ((1e4, 50), (1e38, 1)):  # a loss that stays high, one that overflows in the evaluation
         found = []
         for k in (gpu, reference):
-            network = Network(SMALL, k, seed=0)
+            network = Network(LINEAR, k, seed=0)
             reports = Reports()
             with pytest.raises(Diverged) as caught:
                 fit(network, data, Training("sgd", constant(rate), 11, BATCH, evaluate_every=every), seed=0,
@@ -196,7 +191,7 @@ def test_what_is_too_long_for_one_go_is_given_in_parts(gpu, data, monkeypatch):
     from refplay.train import steps
 
     def curves():
-        network = Network(SMALL, gpu, seed=1)
+        network = Network(LINEAR, gpu, seed=1)
         return host_state(network, fit(network, data, training("sgd", evaluate_every=4), seed=6))
 
     whole = curves()
@@ -219,8 +214,8 @@ def test_batches_are_those_of_the_host(gpu, data, dtype):
 
 @pytest.mark.parametrize("batch_size", [4, 11, 100])
 def test_an_evaluation_does_not_depend_on_its_batch_size(gpu, reference, data, batch_size):
-    found = evaluate(Network(SMALL, gpu, seed=1, dtype="float64"), data.valid, batch_size)
-    exact = evaluate(Network(SMALL, reference, seed=1, dtype="float64"), data.valid, batch_size)
+    found = evaluate(Network(LINEAR, gpu, seed=1, dtype="float64"), data.valid, batch_size)
+    exact = evaluate(Network(LINEAR, reference, seed=1, dtype="float64"), data.valid, batch_size)
     assert found.error == exact.error
     assert found.loss == pytest.approx(exact.loss, rel=LONGEST * LAYERS * np.finfo(float).eps)
 
