@@ -1,10 +1,14 @@
-"""The tests of the Numba-CUDA backend, which run in one of two ways:
+"""The tests of the GPU backends, which run in one of three ways:
 
-- `NUMBA_ENABLE_CUDASIM=1 pytest tests/numba_cuda`: in the CUDA simulator, made strict (see strict_simulator.py). The
-  variable is read when Numba is imported, hence a process of its own: tests/test_numba_cuda.py starts it.
-- `pytest -m gpu`: on the GPU, where they need one and say so if there is none.
+- `NUMBA_ENABLE_CUDASIM=1 pytest tests/numba_cuda`: Numba-CUDA in the CUDA simulator, made strict (strict_simulator.py).
+  The variable is read when Numba is imported, hence a process of its own: tests/test_numba_cuda.py starts it.
+- `REFPLAY_CUDA_ON_CPU=1 pytest tests/numba_cuda`: the CUDA C++ of the CuPy backend compiled by g++ (tests/cuda_on_cpu);
+  tests/test_cupy_cuda.py starts it. Tests that look into Numba-CUDA are left out.
+- `pytest -m gpu`, with REFPLAY_GPU_BACKEND=cupy for the other backend: on the GPU, where they need one and say so if
+  there is none.
 """
 
+import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -14,23 +18,41 @@ from typing import Any
 import numpy as np
 import pytest
 
+ON_CPU = os.environ.get("REFPLAY_CUDA_ON_CPU") == "1"
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+BACKEND = "cupy" if ON_CPU else os.environ.get("REFPLAY_GPU_BACKEND", "numba-cuda")
 SEED = 20231
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "kernels")]  # contract_calls
 if SIMULATED:
     import strict_simulator
 
     strict_simulator.install()
+if ON_CPU:
+    import cuda_on_cpu.cpu_device
+    import refplay.kernels.gpu
+
+    cuda_on_cpu.cpu_device.install()
+    refplay.kernels.gpu.missing = lambda found: ""
 
 
 # Tests of the simulator itself, and those that need other libraries' arrays in device memory.
 OF_THE_SIMULATOR, OF_A_GPU = ["test_strict_simulator.py", "test_simulated_dlpack.py"], ["test_foreign_libraries.py"]
-collect_ignore = OF_A_GPU if SIMULATED else OF_THE_SIMULATOR
+collect_ignore = OF_A_GPU if SIMULATED or ON_CPU else []
+collect_ignore += [] if SIMULATED else OF_THE_SIMULATOR
+
+
+def _of_numba_cuda(item: pytest.Item) -> bool:
+    """Return whether a test, or a fixture of it, looks into the package numba_cuda or names the backend."""
+    fixtures = [f.func for name in item.fixturenames for f in item._fixtureinfo.name2fixturedefs.get(name, ())]
+    sources = [inspect.getsource(function) for function in (item.function, *fixtures)]
+    return any(word in source for source in sources for word in ("numba_cuda", '"numba-cuda"', "numba import"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests as those of a GPU; in the simulator, keep those of this part: "1/2" is every second one."""
-    if SIMULATED:
+    if BACKEND == "cupy":
+        items[:] = [item for item in items if not _of_numba_cuda(item)]
+    if SIMULATED or ON_CPU:
         part, parts = map(int, os.environ.get("REFPLAY_TEST_PART", "0/1").split("/"))
         items[:] = [item for item in items if not item.get_closest_marker("gpu")][part::parts]
         return
@@ -44,7 +66,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     import refplay.kernels
 
     wanted = [item for item in session.items if Path(__file__).parent in item.path.parents]
-    if wanted and not SIMULATED and (reason := refplay.kernels.available()["numba-cuda"]):
+    if wanted and not (SIMULATED or ON_CPU) and (reason := refplay.kernels.available()[BACKEND]):
         pytest.exit(f"{len(wanted)} tests need a GPU. {reason}", returncode=1)
 
 
@@ -65,7 +87,7 @@ def reference() -> Any:
 def gpu() -> Any:
     import refplay.kernels
 
-    return refplay.kernels.load("numba-cuda")
+    return refplay.kernels.load(BACKEND)
 
 
 @pytest.fixture
