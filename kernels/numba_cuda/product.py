@@ -105,6 +105,17 @@ def slices_for(blocks: int, depth: int, tile: Tile) -> tuple[int, int]:
     return length, blocks_for(depth, length)
 
 
+def partial_results(rows: int, columns: int, depth: int, itemsize: int) -> int:
+    """Return how many values a product leaves for a second launch to add, 0 if its sums are not cut into slices.
+
+    >>> partial_results(64, 256, 784, 4) == 3 * 64 * 256
+    True
+    """
+    tile = tile_for(rows, columns, depth, itemsize)
+    _, slices = slices_for(blocks_for(rows, tile.shape[0]) * blocks_for(columns, tile.shape[1]), depth, tile)
+    return slices * rows * columns if slices > 1 else 0
+
+
 def matrix(x: Any) -> Any:
     """Return the contiguous device array x[..., columns] as a matrix, a vector as one row, without a copy.
 

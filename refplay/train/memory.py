@@ -167,17 +167,23 @@ def _numba_scratch(model: Model, batch_size: int, size: int) -> int:
 
 
 def _numba_cuda_scratch(model: Model, batch_size: int, size: int) -> int:
-    """Return what partial results take at most: of sums that are cut into slices, and of the norms."""
+    """Return what partial results take: of products and sums of columns that are cut into slices; of norms, at most."""
+    from refplay.kernels.numba_cuda.product import partial_results
+    from refplay.kernels.numba_cuda.sums import slices_for
+
     products, sums, rows, statistics = 0, 0, 0, 0
-    for _, layer, shape in model.places():
+    learned = [place for place, layer, shape in model.places() if layer.parameters(shape)]
+    for place, layer, shape in model.places():
         output = layer.output_shape(shape)
         pixels, channels = batch_size * prod(output[:-1]), output[-1]
         if isinstance(layer, Dense | Conv2D):
             inputs = prod(layer.parameters(shape)[0].shape[:-1])
-            sums = max(sums, SLICES * channels)
-            products = max(products, _partial(pixels, channels, inputs), _partial(inputs, channels, pixels))
-            if isinstance(layer, Dense):
-                products = max(products, _partial(pixels, inputs, channels))
+            shapes = [(pixels, channels, inputs), (inputs, channels, pixels)]
+            if isinstance(layer, Dense) and place != learned[0]:  # nobody asks for the gradient of the examples
+                shapes.append((pixels, inputs, channels))
+            products = max(products, *[partial_results(*each, size) for each in shapes])
+            slices = slices_for(pixels, channels)[1]
+            sums = max(sums, slices * channels if slices > 1 else 0)
         elif isinstance(layer, LayerNorm):
             rows, statistics = max(rows, pixels), max(statistics, SLICES * channels)
         elif isinstance(layer, BatchNorm):
@@ -186,12 +192,7 @@ def _numba_cuda_scratch(model: Model, batch_size: int, size: int) -> int:
     return size * (max(products, statistics) + statistics + rows) + DOUBLE * sums
 
 
-SLICES = 264  # of a sum, at most; a slice of a product has 256 terms or more, and a tile of it 128 x 128 values
-
-
-def _partial(rows: int, columns: int, depth: int) -> int:
-    """Return how many partial results a product of Numba-CUDA has at most."""
-    return min(rows * columns * min(SLICES, depth // 256), SLICES * 128 * 128)
+SLICES = 264  # of a norm, at most
 
 
 def _framed(layer: Conv2D, shape: Shape) -> int:
