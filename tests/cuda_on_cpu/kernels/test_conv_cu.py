@@ -7,13 +7,14 @@ the same convolution of absolute values.
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from cuda_on_cpu import cpu_device
-from cuda_on_cpu.launch import VARIANT
+from cuda_on_cpu.launch import VARIANT, load
 from refplay.kernels import numpy_ref
 
 TILES = {
@@ -157,3 +158,19 @@ def test_bf16_is_refused_by_name(gpu):
     x, w, b, dy = (at(0, a) for a in layer(SHAPES[1], "float32"))
     with gpu.precision.precision("bf16"), pytest.raises(ValueError, match="conv2d_forward: no convolution in bf16"):
         gpu.conv.conv2d_forward(x, w, b, dy, *SHAPES[1][7:])
+
+
+def test_division_without_dividing():
+    """Of numbers around multiples of the divisor, where a rounded reciprocal would go wrong, up to 2^31 - 1."""
+    rng = np.random.default_rng(3)
+    bits = rng.integers(0, 31, 2000)
+    divisors = np.concatenate([np.arange(1, 300), 1 << np.arange(31), (1 << bits) + rng.integers(0, 1 << bits)])
+    divisors = np.concatenate([divisors, [(1 << 31) - 1]])
+    multiples = rng.integers(0, ((1 << 31) - 1) // divisors + 1) * divisors
+    n = np.concatenate([np.clip(multiples + step, 0, (1 << 31) - 1) for step in (-1, 0, 1)]).astype(np.int32)
+    d = np.tile(divisors, 3).astype(np.int32)
+    quotient, rest = np.zeros_like(n), np.zeros_like(n)
+    kernel = load(Path(__file__).with_name("divider.cu")).get_function("divide")
+    kernel((-(-n.size // 256),), (256,), (n, d, quotient, rest, n.size))
+    np.testing.assert_array_equal(quotient, n // d)
+    np.testing.assert_array_equal(rest, n % d)
