@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from refplay.kernels.philox import MASK, threshold
+from refplay.kernels.philox import MASK, philox4x32, threshold
 
 SEED, STEP, LAYER = 2**64 - 12345, 2**32 - 1, 7
 
@@ -14,11 +14,11 @@ def run(launch, x, y, rate, step=STEP, step_at=None):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("offset", [0, 1])
+@pytest.mark.parametrize("offsets", [(0, 0), (1, 1), (0, 1), (2, 0)])
 @pytest.mark.parametrize("n", [0, 1, 5, 1023, 4096, 4099])
-def test_mask_and_scale(launch, shifted, reference, n, offset, dtype):
-    x, expected = shifted(np.random.default_rng(n).normal(1, 1, n).astype(dtype), offset), np.empty(n, dtype)
-    y = shifted(np.full(n, np.nan, dtype), offset)
+def test_mask_and_scale(launch, shifted, reference, n, offsets, dtype):
+    x, expected = shifted(np.random.default_rng(n).normal(1, 1, n).astype(dtype), offsets[0]), np.empty(n, dtype)
+    y = shifted(np.full(n, np.nan, dtype), offsets[1])
     reference.dropout_forward(x, expected, 0.3, SEED, STEP, LAYER)
     run(launch, x, y, 0.3)
     np.testing.assert_array_equal(y, expected)
@@ -33,6 +33,16 @@ def test_the_step_is_read_from_memory_where_a_place_is_given(launch, reference):
         reference.dropout_forward(x, expected, 0.5, SEED, step, LAYER)
         np.testing.assert_array_equal(y, expected)
         counter += 1
+
+
+def test_a_word_that_equals_the_threshold_keeps_its_value(launch, reference):
+    words = philox4x32((0, 0, STEP, LAYER), (SEED & MASK, SEED >> 32))
+    x, y, expected = np.ones(4, "f4"), np.zeros(4, "f4"), np.zeros(4, "f4")
+    for j, word in enumerate(words):
+        run(launch, x, y, word / 2**32)  # exact
+        reference.dropout_forward(x, expected, word / 2**32, SEED, STEP, LAYER)
+        np.testing.assert_array_equal(y, expected)
+        assert y[j] > 0
 
 
 def test_rates_at_both_ends_and_nan_that_is_dropped(launch):

@@ -115,15 +115,17 @@ def test_batch_norm_in_registers(launch, shifted, reference, shape, lanes, offse
     check_backward(reference, "batch_norm", x, gamma, mean, var, dy, dx, dgamma, dbeta, 1)
 
 
-@pytest.mark.parametrize("rows", [9, 3])
-def test_equal_values_have_no_variance_and_infinity_stays_in_its_channel(launch, rows):
-    x = np.full((1, 9, 4), 300.1, "f4")
-    x[0, 2, 1], x[0, 8, 2] = np.inf, np.nan
-    shares, mean, var = 9 // rows, np.zeros((1, 4), "f4"), np.zeros((1, 4), "f4")
-    partial = np.full((1, shares, 2, 4), np.nan)
-    launch("batch_norm.batch_norm_moments_float32", shares, x, partial, 9, 4, rows, shares, 1, 1)
-    launch("batch_norm.batch_norm_statistics_float32", 1, partial, mean, var, 9, 4, rows, shares, threads=512)
-    np.testing.assert_array_equal(mean[0], [x[0, 0, 0], np.inf, np.nan, x[0, 0, 0]])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("rows", "lanes"), [(99, 32), (33, 32), (99, 1)])  # several rounds of a thread, or one
+@pytest.mark.parametrize("place", [0, 40])
+def test_equal_values_have_no_variance_and_infinity_stays_in_its_channel(launch, rows, lanes, place, dtype):
+    x = np.full((1, 99, 4), 300.1, dtype)
+    x[0, place, 1], x[0, place, 2] = np.inf, np.nan
+    shares, mean, var = 99 // rows, np.zeros((1, 4), dtype), np.zeros((1, 4), dtype)
+    partial, wide = np.full((1, shares, 2, 4), np.nan), tiles(4, lanes, dtype)
+    launch(f"batch_norm.batch_norm_moments_{dtype}", shares * wide, x, partial, 99, 4, rows, shares, wide, lanes)
+    launch(f"batch_norm.batch_norm_statistics_{dtype}", 1, partial, mean, var, 99, 4, rows, shares, threads=512)
+    np.testing.assert_array_equal(mean[0], [x[0, 0, 0], np.inf, np.nan, x[0, 0, 3]])
     np.testing.assert_array_equal(var[0], [0, np.nan, np.nan, 0])
 
 
