@@ -52,8 +52,9 @@ def batch_norm_inference(
     y : [B, C], written
     """
     check.batch_norm_inference(x, gamma, beta, mean, var, y, epsilon)
-    if x.size:
-        _normalize(x, gamma, beta, mean, var, y, 1, *x.shape, epsilon)
+    B, C = x.shape
+    if B:
+        _normalize(x, gamma, beta, mean, var, y, 1, B, C, epsilon)
 
 
 def _normalize(

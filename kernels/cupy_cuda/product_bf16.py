@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..contract import Array
 from .device import blocks_for, launch, multiprocessors, scratch
 from .parts import column_sums, sum_parts
@@ -44,7 +46,7 @@ def _multiply(a: Array, b: Array, bias: Array | None, c: Array, activation: int,
         sum_parts(parts, how.parts, c, bias=bias, activation=activation, z=z)
 
 
-def _along_rows(x: Array, name: str) -> Array:
+def _along_rows(x: Array, name: str) -> Any:
     """Return x[outer, k] rounded, as the kernels want it: [outer, k]."""
     (outer, k), depth = x.shape, _padded(x.shape[1], DEPTH)
     out = scratch(_padded(outer, ROWS) * depth, "uint16", f"bf16 {name}")
@@ -52,7 +54,7 @@ def _along_rows(x: Array, name: str) -> Array:
     return out
 
 
-def _along_columns(x: Array, name: str) -> Array:
+def _along_columns(x: Array, name: str) -> Any:
     """Return x[k, outer] rounded, as the kernels want it: [outer, k]."""
     (k, outer), depth = x.shape, _padded(x.shape[0], DEPTH)
     out = scratch(_padded(outer, ROWS) * depth, "uint16", f"bf16 {name}")

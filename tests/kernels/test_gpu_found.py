@@ -136,7 +136,8 @@ def test_the_simulator_stands_for_a_gpu(monkeypatch):
     assert not gpu.simulated()
     monkeypatch.setenv("NUMBA_ENABLE_CUDASIM", "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    code = "import refplay.kernels as k; k.load('numba-cuda'); print(k.available()['numba-cuda'], k.describe('numba-cuda'))"
+    code = ("import refplay.kernels as k; k.load('numba-cuda');"
+            "print(k.available()['numba-cuda'], k.describe('numba-cuda'))")  # fmt: skip
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout.strip() == "simulated on the CPU, for tests: NUMBA_ENABLE_CUDASIM is set", result.stderr
 
