@@ -124,9 +124,11 @@ def test_kernels_that_come_and_go_are_differences():
 
 
 PLANTED = """
-from dry_run import Kernel
+from dry_run import Kernel, launched
 from numba import cuda, types
-from resources import row
+from resources import problems, row
+
+launched()
 
 def indexed(x, y, i):
     held = cuda.local.array(64, x.dtype)
@@ -150,15 +152,23 @@ def shared(x, y, i):
     y[i] = held[255 - cuda.threadIdx.x]
 
 f = types.Array(types.float32, 1, "C")
-for function in (indexed, literal, counted, shuffled, shared):
-    found = row(Kernel(cuda.jit(function), (f, f, types.int64), 256))
-    print(function.__name__, found.stack > 0, found.f64 > 0, bool(found.forbidden), found.shared)
+rows = [row(Kernel(cuda.jit(k), (f, f, types.int64), 256)) for k in (indexed, literal, counted, shuffled, shared)]
+for found in rows:
+    print(found.kernel.split('.')[1], found.stack > 0, found.f64 > 0, bool(found.forbidden), found.shared)
+print(*problems([*rows, rows[0]]), sep="\\n")
 """
 
 
 def test_the_table_would_show_what_a_kernel_does_wrong():
     result = outside_of_pytest("-c", PLANTED)
-    assert result.stdout.splitlines() == [
+    told = result.stdout.splitlines()
+    assert told[:5] == [
         "indexed True False False 0", "literal False True False 0", "counted False False True 0",
         "shuffled False False True 0", "shared False False False 1024",
     ], result.stderr  # fmt: skip
+    for line, name in zip(told[5:10], ("counted", "indexed", "literal", "shared", "shuffled"), strict=True):
+        assert line == f"__main__.{name}: nothing launches it; call it in dry_run.py, or remove it"
+    assert told[10:] == [
+        "__main__.counted: uses atom", "__main__.shuffled: uses shfl",
+        "__main__.indexed: two kernels have this name and types f32[:] f32[:] i64",
+    ]  # fmt: skip

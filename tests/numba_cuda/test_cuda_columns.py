@@ -32,3 +32,20 @@ def test_sums_and_maxima_of_rows_and_columns(gpu, rng, columns):
         np.testing.assert_array_equal(found[3 * k + 1], np.broadcast_to(x[k].sum(axis=1, keepdims=True), x[k].shape))
         np.testing.assert_array_equal(found[3 * k + 2], np.broadcast_to(x[k].sum(axis=0), x[k].shape))
         np.testing.assert_array_equal(found[6 + k], largest + 1)
+
+
+def test_two_sums_of_a_block_one_after_the_other(gpu, rng):
+    global cuda  # as above
+    from refplay.kernels.numba_cuda.device import cuda, kernel, launch
+    from refplay.kernels.numba_cuda.reduce import block_sum
+
+    @kernel
+    def reduce(x, found):
+        values = cuda.shared.array(BLOCK, x.dtype)
+        for k in range(2):
+            found[k, cuda.threadIdx.x] = block_sum(x[k, cuda.threadIdx.x], values)
+
+    x = rng.integers(-99, 99, (2, BLOCK)).astype("f8")
+    found = gpu.zeros((2, BLOCK), "float64")
+    launch(reduce, 1, BLOCK, gpu.asarray(x), found)
+    np.testing.assert_array_equal(gpu.to_host(found), np.broadcast_to(x.sum(axis=1, keepdims=True), x.shape))
