@@ -1,6 +1,6 @@
 // The products of conv.cu on tensor cores: both factors rounded to tf32, their products added up in float32.
 //
-// Only where the caller asks for it: refplay.kernels.cupy_cuda.precision("tf32"). The sums in db are not rounded.
+// Only where the caller asks for it, with precision.py: precision("tf32"). The sums in db are not rounded.
 #include "conv.cuh"
 #include "tf32_tile.cuh"
 

@@ -1,5 +1,7 @@
 """With which numbers products of float32 arrays are computed: float32, unless the caller chooses otherwise.
 
+    from refplay.kernels.cupy_cuda.precision import precision
+
     with precision("tf32"):       # or "bf16"
         dense_forward(x, w, b, y)
 

@@ -1,6 +1,6 @@
 // The products of product.cu on tensor cores: a and b rounded to bf16, their products added up in float32.
 //
-// Only where the caller asks for it: refplay.kernels.cupy_cuda.precision("bf16").
+// Only where the caller asks for it, with precision.py: precision("bf16").
 //
 // Tensor cores multiply bf16 so fast that reading float32 and rounding it at every use would take longer. So operands
 // are rounded once, by a kernel in front, into memory where both lie along k, which is padded with zeros to a multiple

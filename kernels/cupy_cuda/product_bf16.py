@@ -49,7 +49,7 @@ def _multiply(a: Array, b: Array, bias: Array | None, c: Array, activation: int,
 def _along_rows(x: Array, name: str) -> Any:
     """Return x[outer, k] rounded, as the kernels want it: [outer, k]."""
     (outer, k), depth = x.shape, _padded(x.shape[1], DEPTH)
-    out = scratch(_padded(outer, ROWS) * depth, "uint16", f"bf16 {name}")
+    out: Array = scratch(_padded(outer, ROWS) * depth, "uint16", f"bf16 {name}")
     launch("product_bf16.round_rows_float32", blocks_for(outer * depth, 1024), 256, x, out, outer, k, depth)
     return out
 
@@ -57,7 +57,7 @@ def _along_rows(x: Array, name: str) -> Any:
 def _along_columns(x: Array, name: str) -> Any:
     """Return x[k, outer] rounded, as the kernels want it: [outer, k]."""
     (k, outer), depth = x.shape, _padded(x.shape[0], DEPTH)
-    out = scratch(_padded(outer, ROWS) * depth, "uint16", f"bf16 {name}")
+    out: Array = scratch(_padded(outer, ROWS) * depth, "uint16", f"bf16 {name}")
     launch("product_bf16.round_columns_float32", (depth // 64, blocks_for(outer, 32)), 256, x, out, k, outer, depth)
     return out
 

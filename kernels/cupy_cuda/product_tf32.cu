@@ -1,6 +1,6 @@
 // The products of product.cu on tensor cores: a and b rounded to tf32, their products added up in float32.
 //
-// Only where the caller asks for it: refplay.kernels.cupy_cuda.precision("tf32"). The sums of b's columns are not
+// Only where the caller asks for it, with precision.py: precision("tf32"). The sums of b's columns are not
 // rounded.
 #include "product_forms.cuh"
 #include "tf32_tile.cuh"

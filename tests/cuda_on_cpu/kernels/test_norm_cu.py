@@ -161,6 +161,14 @@ def test_layer_norm(launch, shifted, reference, shape, lanes, offset, dtype):
     check_backward(reference, "layer_norm", x, gamma, mean, var, dy, dx, dgamma, dbeta, 1)
 
 
+def test_layer_norm_of_neighbouring_numbers(launch):
+    """The mean lies between two numbers: squares around its rounding would be twice those around it."""
+    x = np.tile([np.float32(300), np.nextafter(np.float32(300), np.float32(301))], (1, 4))
+    y, mean, var, ones = np.empty_like(x), np.zeros(1, "f4"), np.zeros(1, "f4"), np.ones(8, "f4")
+    launch("layer_norm.layer_norm_forward_float32", 1, x, ones, ones, y, mean, var, 1, 8, EPSILON, 2)
+    assert var[0] == (2.0**-15 / 2) ** 2
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(3, 1), (5, 257), (2, 4100)], ids=str)
 def test_layer_norm_of_long_rows(launch, shifted, reference, shape, dtype):

@@ -35,7 +35,7 @@ def test_any_number_of_blocks(launch, blocks):
 
 
 def test_more_blocks_than_threads_of_the_last(launch):
-    g = np.full(300 * 256, 0.5, np.float32)
+    g = np.full(4 * 300 * 256, 0.5, np.float32)  # a pack for each thread of each block
     assert norm_and_clip(launch, g, 300)[0] == sqrt(g.size / 4)
 
 

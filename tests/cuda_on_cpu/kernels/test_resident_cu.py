@@ -48,7 +48,7 @@ def test_sums(launch, n, blocks, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("offset", [0, 1])
-@pytest.mark.parametrize("n", [1, 5, 2047, 4096, 4099])
+@pytest.mark.parametrize("n", [1, 5, 2047, 4095, 4096, 4099])
 @pytest.mark.parametrize("norm", [8.0, 2.0, inf, nan])
 def test_clip(launch, shifted, n, offset, dtype, norm):
     g = shifted(np.random.default_rng(n).normal(0, 1, n).astype(dtype), offset)
