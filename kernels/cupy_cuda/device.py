@@ -49,6 +49,8 @@ def launch(kernel: str, grid: int | tuple[int, ...], block: int | tuple[int, ...
     grid, block = _three(grid), _three(block)
     if all(grid):
         function = _function(kernel, shared)
+        if _captured is not None:
+            _captured.extend(arguments)
         if _only_preparing:
             return
         with _stream():
@@ -138,6 +140,7 @@ def stand_in(array: Any) -> np.ndarray:
 
 _scratch: dict[str, Any] = {}
 _only_preparing = False  # kernels are found and memory is allocated, but nothing is launched
+_captured: list[Any] | None = None  # while a graph is captured: what its launches were given
 
 
 def scratch(n: int, dtype: str, name: str = "") -> Any:
@@ -156,20 +159,26 @@ class Graph:
 
         graph = Graph(lambda: step())      # what `step` launches is captured, not run
         graph.launch()                     # all of it, in order; does not wait
+
+    It runs on the memory that the launches had, whatever has become of the arrays since; so it keeps them, scratch memory
+    included, which may have grown elsewhere by then.
     """
 
     def __init__(self, launches: Callable[[], Any]) -> None:
-        global _only_preparing
+        global _only_preparing, _captured
         _only_preparing = True
         try:
             launches()  # what loads modules and allocates, which may not happen while a stream is captured
         finally:
             _only_preparing = False
+        self._arrays: list[Any] = []
         with _stream() as stream:
             stream.begin_capture()
+            _captured = self._arrays
             try:
                 launches()
             finally:
+                _captured = None
                 self._graph = stream.end_capture()
         self._graph.upload(_stream())
 

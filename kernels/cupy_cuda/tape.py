@@ -1,9 +1,10 @@
 """A training step that is captured once as a CUDA graph and replayed; what changes from step to step lies on the GPU.
 
-A graph repeats its launches with the very arguments that they were captured with. So a step that is to be captured runs
-with a `Tape` in the place of the backend's functions. It stands for them all; those whose numbers change from step to
-step (rates, the decay of an average, the step of a dropout mask) it launches in a form that reads them from its columns
-in device memory, in the row that a counter there names, and the last launch of a step moves the counter on.
+A graph repeats its launches with the very arguments that they were captured with. So the update of a step that is to be
+captured runs with a `Tape` in the place of the backend's functions. Their numbers change from step to step (rates, the
+decay of an average): it launches them in a form that reads the numbers from its columns in device memory, in the row
+that a counter there names. The layers run with `tape.layers`, whose dropout masks count their steps on the GPU. The last
+launch of a step moves the counters on.
 
     tape.note(row)         and then an update with the tape: its numbers are noted, nothing is launched
     tape.bring(first)      the numbers of all rows noted go to the GPU, in one copy; row 0 is step `first`
@@ -25,7 +26,12 @@ COLUMNS = 8  # numbers of a step: a rule has one, weight decay one, an average t
 
 
 class Tape:
-    """The backend's functions for a step that is captured.
+    """The functions of an update that is captured: the rules, weight decay and average.
+
+    Attributes
+    ----------
+    layers
+        All of the backend's functions, for forward and backward passes.
 
     Parameters
     ----------
@@ -35,16 +41,14 @@ class Tape:
     """
 
     def __init__(self, backend: Any, rows: int) -> None:
-        self._backend, self._noted = backend, np.zeros((COLUMNS, rows))
+        self._noted = np.zeros((COLUMNS, rows))
         self._columns = zeros((COLUMNS, rows), "float64")
         self._counters = zeros(2, "int64")
         self.row, self._step = self._counters[0:1], self._counters[1:2]  # among those at hand; of the training
         self._clipped = zeros(2, "float64")  # norm and factor
-        self._noting, self._next = -1, 0
+        self._noting, self._next, self._used = -1, 0, 0
         self._factor: Any = None
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        return getattr(self._backend, name)  # type: ignore[no-any-return]
+        self.layers = Layers(backend, self._step)
 
     def note(self, row: int) -> None:
         """From now on, note the numbers of this row."""
@@ -52,6 +56,7 @@ class Tape:
 
     def bring(self, first: int) -> None:
         """Bring what was noted to the GPU; the next replay is that of row 0, step `first` of the training."""
+        self._used = self._next
         bring(self._noted, self._columns)
         bring(np.array([0, first]), self._counters)
 
@@ -61,6 +66,8 @@ class Tape:
 
     def advance(self) -> None:
         """End a captured step."""
+        if self._next != self._used:
+            raise RuntimeError(f"{self._next} numbers were captured, {self._used} noted: not the same update")
         launch("optim.advance", 1, 1, self.row, self._step)
 
     def clip(self, g: Any, threshold: float, log: Any) -> None:
@@ -113,6 +120,16 @@ class Tape:
         columns = self._take(a, b)
         if columns:
             reduce.launch_axpby(0.0, x, 0.0, y, columns, self.row)
+
+
+class Layers:
+    """The functions of a backend; dropout takes the step from where a counter on the GPU lies."""
+
+    def __init__(self, backend: Any, step: Any) -> None:
+        self._backend, self._step = backend, step
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return getattr(self._backend, name)  # type: ignore[no-any-return]
 
     def dropout_forward(self, x: Any, y: Any, rate: float, seed: int, step: int, layer: int) -> None:
         dropout.dropout(x, y, rate, seed, self._step, layer)

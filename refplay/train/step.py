@@ -56,6 +56,9 @@ def make_step(
     chosen = {**RULES[rule].hyperparameters, **(hyperparameters or {})}
     weights = k.asarray(np.full(batch_size, 1.0 / batch_size, network.dtype))
     theta, g = network.theta, network.gradient
+    device = new_resident(k)
+    if device is not None and device.make_tape(1) is not None:
+        return _captured(network, rule, weights, chosen, smoothing, seed, device)
     state, count, gradient = RULES[rule].init(theta, k), 0, make_gradient(network)
 
     recorder = new_recorder(k, network.dtype)
@@ -77,6 +80,45 @@ def make_step(
         return loss
 
     return step if recorder is None else replay
+
+
+def _captured(
+    network: Network, rule: str, weights: Array, hyperparameters: Mapping[str, float], smoothing: float, seed: int,
+    device: Any,
+) -> Step:  # fmt: skip
+    """Return the step on a device with graphs: captured when the same arrays come again, and then replayed.
+
+    A graph works on the arrays that it was captured with, and on no others: where a batch comes in other arrays, its
+    step is launched kernel by kernel. `DeviceBatches` gives every batch in the same.
+    """
+    k, theta, g, update = network.kernels, network.theta, network.gradient, RULES[rule].update
+    tape, loss = device.make_tape(1), DeviceLoss(k)
+    state, count = RULES[rule].init(theta, k), 0
+    given: tuple[Array | None, Array | None] = None, None
+    graph: Any = None
+
+    def step(x: Array, labels: Array, rate: float) -> SupportsFloat:
+        nonlocal state, count, given, graph
+
+        def launches() -> None:
+            tape.capture()
+            loss.take(network.backpropagate(tape.layers, x, labels, weights, smoothing=smoothing, seed=seed, step=count))
+            update(theta, g, state, lr=rate, **hyperparameters, kernels=tape)
+            tape.advance()
+
+        tape.note(0)
+        after = update(theta, g, state, lr=rate, **hyperparameters, kernels=tape)
+        tape.bring(count)
+        if x is given[0] and labels is given[1]:
+            graph = graph or device.Graph(launches)
+            graph.launch()
+        else:
+            given, graph = (x, labels), None
+            launches()
+        state, count = after, count + 1
+        return loss
+
+    return step
 
 
 def make_gradient(network: Network) -> Callable[..., SupportsFloat]:

@@ -132,9 +132,10 @@ def _captured(
     tape = device.make_tape(most)
     update = _make_update(network, training, tape)
     graph: Any = None
+    captured: Progress | None = None  # the one whose arrays the graph moves
 
     def take_steps(progress: Progress, count: int) -> None:
-        nonlocal graph
+        nonlocal graph, captured
         first = copy(progress)
         for row in range(count):
             tape.note(row)
@@ -143,12 +144,13 @@ def _captured(
 
         def launches() -> None:
             tape.capture()
-            gradient(tape, first.step, tape.row)
+            gradient(tape.layers, first.step, tape.row)
             tape.clip(network.gradient, training.clip_threshold, norms)
             update(copy(first))
             tape.advance()
 
-        graph = graph or device.Graph(launches)
+        if progress is not captured:
+            graph, captured = device.Graph(launches), progress
         for _ in range(count):
             graph.launch()
 

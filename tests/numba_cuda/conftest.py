@@ -39,6 +39,7 @@ if ON_CPU:
 OF_THE_SIMULATOR, OF_A_GPU = ["test_strict_simulator.py", "test_simulated_dlpack.py"], ["test_foreign_libraries.py"]
 collect_ignore = OF_A_GPU if SIMULATED or ON_CPU else []
 collect_ignore += [] if SIMULATED else OF_THE_SIMULATOR
+collect_ignore_glob = [] if BACKEND == "cupy" else ["test_cupy_*.py"]
 
 
 def _of_numba_cuda(item: pytest.Item) -> bool:

@@ -1,0 +1,147 @@
+"""Steps that are captured as a graph and replayed, of the CuPy backend; its trainings are in test_cuda_training."""
+
+import numpy as np
+import pytest
+
+from refplay.data import Dataset, Split
+from refplay.nn import Network, mlp
+from refplay.optim import RULES, cosine
+from refplay.train import Training, fit, make_step
+from refplay.train.progress import begin
+from refplay.train.steps import make_steps
+
+BATCH, CLASSES, SHAPE = 8, 3, (12,)
+MODEL = mlp(SHAPE, CLASSES, depth=2, width=9, normalization="batch", dropout=0.2, ghost_size=4)
+RATES = [0.05, 0.04, 0.03, 0.02, 0.01, 0.005]
+
+
+def batch(gpu, seed, size=BATCH):
+    rng = np.random.default_rng(seed)
+    return gpu.asarray(rng.normal(size=(size, *SHAPE)).astype("float32")), gpu.asarray(rng.integers(0, CLASSES, size))
+
+
+def dataset():
+    rng = np.random.default_rng(2)
+    splits = [Split(rng.normal(size=(n, *SHAPE)).astype("float32"), rng.integers(0, CLASSES, n)) for n in (29, 11, 5)]
+    return Dataset("drawn", *splits, CLASSES)
+
+
+@pytest.fixture
+def graphs(monkeypatch):
+    """Return the graphs that were captured since, each with how often it was replayed."""
+    from refplay.kernels.cupy_cuda import resident
+
+    made = []
+
+    class Counted(resident.Graph):
+        def __init__(self, launches):
+            super().__init__(launches)
+            self.replays = 0
+            made.append(self)
+
+        def launch(self):
+            self.replays += 1
+            super().launch()
+
+    monkeypatch.setattr(resident, "Graph", Counted)
+    return made
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_replayed_steps_are_the_steps_launched_one_by_one(gpu, graphs, rule):
+    """Bit for bit, through rates and dropout masks that change; batches come in two arrays, or in new ones each time."""
+    found = []
+    for anew in (False, True):
+        network = Network(MODEL, gpu, seed=1)
+        step, held = make_step(network, rule, BATCH, smoothing=0.1), [batch(gpu, 1), batch(gpu, 2)]
+        arrays = [held[i] for i in (0, 0, 0, 1, 1, 0)]
+        if anew:
+            arrays = [tuple(gpu.asarray(gpu.to_host(a)) for a in pair) for pair in arrays]
+        losses = [float(step(*pair, rate)) for pair, rate in zip(arrays, RATES, strict=True)]
+        found.append((losses, gpu.to_host(network.theta), gpu.to_host(network.statistics)))
+        assert [graph.replays for graph in graphs] == [2, 1]  # none more where each batch is new
+    for replayed, launched in zip(*found, strict=True):
+        np.testing.assert_array_equal(replayed, launched)
+
+
+def test_a_graph_never_meets_arrays_of_another_shape(gpu, graphs):
+    network = Network(MODEL, gpu, seed=1)
+    step, right = make_step(network, "adam", BATCH), batch(gpu, 1)
+    for _ in range(3):
+        step(*right, 0.01)
+    theta = gpu.to_host(network.theta)
+    with pytest.raises(ValueError, match="softmax_cross_entropy: argument 'weights'"):
+        step(*batch(gpu, 1, 2 * BATCH), 0.01)
+    with pytest.raises(ValueError, match="argument 'labels'"):
+        step(right[0], batch(gpu, 1, 2 * BATCH)[1], 0.01)
+    np.testing.assert_array_equal(gpu.to_host(network.theta), theta)
+    assert sum(graph.replays for graph in graphs) == 2
+
+
+def test_a_graph_keeps_the_scratch_memory_it_was_captured_with(gpu):
+    """Scratch memory grows with the largest that was asked for: a graph from before goes on with its own."""
+    from refplay.kernels.cupy_cuda import device
+
+    x, result = gpu.asarray(np.arange(5000, dtype="float32")), gpu.zeros((2,), "float64")
+
+    def launches():
+        partial = device.scratch(64, "float64", "of this test")
+        device.launch("resident.resident_sums_float32", 64, 256, x, x.size, partial)
+        device.launch("resident.resident_log", 1, 32, partial, 64, 0, result, 1, None)
+
+    graph = device.Graph(launches)
+    device.scratch(10**6, "float64", "of this test")
+    others = [gpu.asarray(np.full(4096, np.nan)) for _ in range(8)]  # where freed memory would be
+    graph.launch()
+    assert gpu.to_host(result)[1] == 5000 * 4999 / 2
+    assert all(np.isnan(gpu.to_host(other)).all() for other in others)
+
+
+def test_a_training_is_captured_once(gpu, graphs):
+    """Seven steps in four intervals; and what a graph moves is the progress that it was captured with."""
+    training = Training("adam", cosine(0.02, 7), 7, BATCH, clip_threshold=0.5, polyak_decay=0.7, evaluate_every=2)
+    fit(Network(MODEL, gpu, seed=1), dataset(), training, seed=3)
+    assert [graph.replays for graph in graphs] == [7]
+
+
+def test_another_progress_is_another_graph(gpu, graphs):
+    training = Training("momentum", cosine(0.02, 6), 6, BATCH, evaluate_every=6)
+    network = Network(MODEL, gpu, seed=1)
+    steps, found, start = make_steps(network, dataset(), training, 3), [], gpu.to_host(network.theta)
+    for _ in range(2):
+        network.assign(start, np.zeros(network.statistics.shape, "float32"))
+        found.append([loss for _, loss, _ in steps(begin(network, training), 6)])
+    assert found[0] == found[1]
+    assert [graph.replays for graph in graphs] == [6, 6]
+
+
+def test_between_evaluations_the_host_brings_indices_and_rates_and_reads_the_log(gpu, monkeypatch):
+    from refplay.kernels.cupy_cuda import array, device, resident, tape
+
+    events = []
+
+    def spy(owner, name, event):
+        original = getattr(owner, name)
+
+        def spied(*arguments, **options):
+            events.append(event)
+            return original(*arguments, **options)
+
+        monkeypatch.setattr(owner, name, spied)
+
+    for name in ("from_host", "bring"):
+        spy(device, name, "to device")
+    spy(tape, "bring", "to device")
+    spy(device, "to_host", "to host")
+    spy(device, "synchronize", "wait")
+    spy(device, "empty", "allocation")
+    spy(device, "zeros", "allocation")
+    spy(resident.Graph, "launch", "step")
+    assert array.device is resident.device is device
+    training = Training("nadam", cosine(0.02, 6), 6, BATCH, clip_threshold=0.5, evaluate_every=3, evaluation_batch=11)
+    fit(Network(MODEL, gpu, seed=1), dataset(), training, seed=3)
+    interval = [*["to device"] * 3, *["step"] * 3, "to host"]  # indices, rates, counters; the log
+    second = events[events.index("step") + 3 :]
+    second = second[second.index("to device") :]
+    assert second[: len(interval)] == interval
+    assert set(second[len(interval) :]) == {"to host"}  # of the evaluation
