@@ -105,7 +105,7 @@ def find(package: str = "numba-cuda") -> Found:
 
 
 def installed(package: str) -> bool:
-    """Return whether a package can be imported; a mere folder of that name, as tests/numba_cuda is, does not count."""
+    """Return whether a package can be imported; a mere folder of that name, as tests/gpu is, does not count."""
     spec = find_spec(package)
     return spec is not None and spec.origin is not None
 

@@ -11,7 +11,7 @@ PARTS = 2  # side by side
 
 
 def test_the_kernels_in_the_simulator(tmp_path):
-    """All of tests/numba_cuda passes there; nothing is skipped, and nothing left out."""
+    """All of tests/gpu passes there; nothing is skipped, and nothing left out."""
     running = [_started(part, tmp_path) for part in range(PARTS)]
     for process in running:
         output, _ = process.communicate()
@@ -25,7 +25,7 @@ def test_the_kernels_in_the_simulator(tmp_path):
 
 def _started(part, folder):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml", folder / f"{part}.xml",
-               TESTS / "numba_cuda"]  # fmt: skip
+               TESTS / "gpu"]  # fmt: skip
     environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "REFPLAY_TEST_PART": f"{part}/{PARTS}"}
     return subprocess.Popen(command, cwd=TESTS.parent, env=environment, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT, text=True)  # fmt: skip
@@ -37,7 +37,7 @@ def test_a_run_without_a_gpu_fails_with_the_reason():
 
     environment = {key: value for key, value in os.environ.items() if key != "NUMBA_ENABLE_CUDASIM"}
     environment["CUDA_VISIBLE_DEVICES"] = ""  # also where there is one
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu", TESTS / "numba_cuda"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "gpu", TESTS / "gpu"]
     result = subprocess.run(command, cwd=TESTS.parent, env=environment, capture_output=True, text=True)
     assert result.returncode == 1
     assert "tests need a GPU" in result.stdout + result.stderr

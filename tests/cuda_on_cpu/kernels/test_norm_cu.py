@@ -1,6 +1,6 @@
 """The kernels of normalization against numpy_ref in double, over cuts of the rows, lanes and alignments.
 
-Sums are doubles, so that what is left are the roundings to the dtype of the arrays: u each. See tests/numba_cuda for
+Sums are doubles, so that what is left are the roundings to the dtype of the arrays: u each. See tests/gpu for
 bounds that hold for any kernel; these are those of these kernels.
 """
 

@@ -1,14 +1,15 @@
 """The tests of the GPU backends, which run in one of three ways:
 
-- `NUMBA_ENABLE_CUDASIM=1 pytest tests/numba_cuda`: Numba-CUDA in the CUDA simulator, made strict (strict_simulator.py).
+- `NUMBA_ENABLE_CUDASIM=1 pytest tests/gpu`: Numba-CUDA in the CUDA simulator, made strict (strict_simulator.py).
   The variable is read when Numba is imported, hence a process of its own: tests/test_numba_cuda.py starts it.
-- `REFPLAY_CUDA_ON_CPU=1 pytest tests/numba_cuda`: the CUDA C++ of the CuPy backend compiled by g++ (tests/cuda_on_cpu);
-  tests/test_cupy_cuda.py starts it. Tests that look into Numba-CUDA are left out.
+- `REFPLAY_CUDA_ON_CPU=1 pytest tests/gpu`: the CUDA C++ of the CuPy backend compiled by g++ (tests/cuda_on_cpu);
+  tests/test_cupy_cuda.py starts it.
 - `pytest -m gpu`, with REFPLAY_GPU_BACKEND=cupy for the other backend: on the GPU, where they need one and say so if
   there is none.
+
+Most tests are of every GPU backend. Those of one alone are marked: `numba_cuda`, `cupy`.
 """
 
-import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -39,20 +40,12 @@ if ON_CPU:
 OF_THE_SIMULATOR, OF_A_GPU = ["test_strict_simulator.py", "test_simulated_dlpack.py"], ["test_foreign_libraries.py"]
 collect_ignore = OF_A_GPU if SIMULATED or ON_CPU else []
 collect_ignore += [] if SIMULATED else OF_THE_SIMULATOR
-collect_ignore_glob = [] if BACKEND == "cupy" else ["test_cupy_*.py"]
-
-
-def _of_numba_cuda(item: pytest.Item) -> bool:
-    """Return whether a test, or a fixture of it, looks into the package numba_cuda or names the backend."""
-    fixtures = [f.func for name in item.fixturenames for f in item._fixtureinfo.name2fixturedefs.get(name, ())]
-    sources = [inspect.getsource(function) for function in (item.function, *fixtures)]
-    return any(word in source for source in sources for word in ("numba_cuda", '"numba-cuda"', "numba import"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests as those of a GPU; in the simulator, keep those of this part: "1/2" is every second one."""
-    if BACKEND == "cupy":
-        items[:] = [item for item in items if not _of_numba_cuda(item)]
+    other = "numba_cuda" if BACKEND == "cupy" else "cupy"
+    items[:] = [item for item in items if not item.get_closest_marker(other)]
     if SIMULATED or ON_CPU:
         part, parts = map(int, os.environ.get("REFPLAY_TEST_PART", "0/1").split("/"))
         items[:] = [item for item in items if not item.get_closest_marker("gpu")][part::parts]
@@ -85,18 +78,24 @@ def reference() -> Any:
 
 
 @pytest.fixture(scope="session")
-def gpu() -> Any:
+def backend() -> str:
+    """The name of the backend under test."""
+    return BACKEND
+
+
+@pytest.fixture(scope="session")
+def gpu(backend: str) -> Any:
     import refplay.kernels
 
-    return refplay.kernels.load(BACKEND)
+    return refplay.kernels.load(backend)
 
 
 @pytest.fixture
 def small_tiles(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The simulator takes seconds for tiles of 32 x 32 outputs, which test_cuda_product has; trainings have 8 x 6."""
-    from refplay.kernels.numba_cuda import product
-
     if SIMULATED:
+        from refplay.kernels.numba_cuda import product
+
         monkeypatch.setattr(product, "tile_for", lambda *sizes: product.Tile(1, 1, 16))
 
 

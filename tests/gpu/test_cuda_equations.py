@@ -59,10 +59,10 @@ def on_the_gpu(gpu, name, trace):
 def test_every_step_of_every_kernel_is_the_equation(gpu, name, dtype, corner):
     program = of_the_cpu.equations(name)
     trace = chosen(conftest.run(name, dtype, STEPS, tuple(corner.items())))
-    trace = trace._replace(after={"numba-cuda": on_the_gpu(gpu, name, trace)})
+    trace = trace._replace(after={"gpu": on_the_gpu(gpu, name, trace)})
     truth = conftest.exact(program, trace)
     limits = conftest.allowed(program, trace, truth)
-    for part, error in conftest.errors(trace, truth, "numba-cuda").items():
+    for part, error in conftest.errors(trace, truth, "gpu").items():
         i, column = np.unravel_index(np.argmax(error / limits[part]), error.shape)
         assert (error <= limits[part]).all(), (
             f"{part}, {(error > limits[part]).sum()} of {error.size}; the worst at step {trace.t[i]} of "

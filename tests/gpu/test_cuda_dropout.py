@@ -50,6 +50,7 @@ def words_of(gpu, block, counter, key):
     return tuple(gpu.to_host(words).tolist())
 
 
+@pytest.mark.numba_cuda
 def test_philox_on_the_gpu_gives_the_published_words(gpu):
     """The vectors of Random123 whose counters fit: a block number is below 2^63 here."""
     assert words_of(gpu, 0, (0, 0), (0, 0)) == (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)
@@ -61,6 +62,7 @@ def test_philox_on_the_gpu_gives_the_published_words(gpu):
     assert words_of(gpu, -1, (2**32 - 1,) * 2, (2**32 - 1,) * 2) == (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)
 
 
+@pytest.mark.numba_cuda
 @pytest.mark.parametrize("block", [2**32 - 1, 2**32, 2**40 + 3])
 def test_blocks_beyond_2_to_the_32_carry_into_the_second_word(gpu, block):
     assert words_of(gpu, block, (7, 8), (5, 6)) == philox4x32((block % 2**32, block >> 32, 7, 8), (5, 6))

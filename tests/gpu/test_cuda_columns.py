@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 BLOCK = 256
+pytestmark = pytest.mark.numba_cuda
 
 
 @pytest.mark.parametrize("columns", [1, 2, 8, 32, 256])

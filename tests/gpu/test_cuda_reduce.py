@@ -24,6 +24,7 @@ def test_norm_is_summed_in_float64(run, rng, assert_close, n, dtype):
         assert_close(norm, exact, (24 / 2 + 1) * EPS / 2 * exact)
 
 
+@pytest.mark.numba_cuda
 @pytest.mark.parametrize("n", [2 * PER_BLOCK + 1, 5000, 9 * 256])
 def test_norm_of_more_values_than_the_blocks_take_at_once(run, rng, assert_close, monkeypatch, n):
     monkeypatch.setattr(import_module("refplay.kernels.numba_cuda.reduce"), "MOST_BLOCKS", 2)

@@ -119,11 +119,13 @@ def test_batch_norm_is_within_its_roundings(run, reference, assert_close, rng, s
     batch_norm(run, reference, assert_close, rng, shape, dtype)
 
 
+@pytest.mark.numba_cuda
 def test_batch_norm_of_more_ghost_batches_than_blocks(run, reference, assert_close, rng, monkeypatch):
     monkeypatch.setattr(import_module("refplay.kernels.numba_cuda.slices"), "MOST_GHOSTS", 2)
     batch_norm(run, reference, assert_close, rng, (5, 6, 3), "float32")
 
 
+@pytest.mark.numba_cuda
 @pytest.mark.parametrize("M", [767, 768, 1100])
 def test_batch_norm_of_long_slices(run, reference, assert_close, rng, monkeypatch, M):
     monkeypatch.setattr(import_module("refplay.kernels.numba_cuda.slices"), "ENOUGH", 2)

@@ -137,6 +137,7 @@ def test_resumed_it_ends_bit_for_bit_where_the_undisturbed_one_does(gpu, data, t
         np.testing.assert_array_equal(found[name], value, err_msg=name)
 
 
+@pytest.mark.numba_cuda
 def test_the_host_neither_copies_nor_waits_between_evaluations(gpu, data, monkeypatch):
     """After the first step everything is allocated; an interval brings its indices, and a read ends it."""
     from refplay.kernels.numba_cuda.device import DeviceArray, cuda

@@ -10,6 +10,7 @@ from refplay.train import Training, fit, make_step
 from refplay.train.progress import begin
 from refplay.train.steps import make_steps
 
+pytestmark = pytest.mark.cupy
 BATCH, CLASSES, SHAPE = 8, 3, (12,)
 MODEL = mlp(SHAPE, CLASSES, depth=2, width=9, normalization="batch", dropout=0.2, ghost_size=4)
 RATES = [0.05, 0.04, 0.03, 0.02, 0.01, 0.005]

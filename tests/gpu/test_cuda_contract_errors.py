@@ -101,6 +101,7 @@ def test_arrays_of_others(gpu, kernel, name):
         refuses(gpu, kernel, {**on_gpu(kernel), name: value}, TypeError, name)
 
 
+@pytest.mark.numba_cuda
 @cases(names_of)
 def test_arrays_on_another_gpu(gpu, monkeypatch, kernel, name):
     from refplay.kernels.numba_cuda import check

@@ -1,5 +1,8 @@
 """`refplay throughput` on the GPU: what is measured, what runs out of memory, what it says that it ran on."""
 
+from importlib import import_module
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -16,14 +19,14 @@ pytestmark = pytest.mark.usefixtures("small_tiles")
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> Setup:
+def small(backend: str, monkeypatch: pytest.MonkeyPatch) -> Setup:
     """A measurement that is short in the simulator too."""
     for module, name, value in ((setups, "STEPS_ON_DEVICE", 2), (stopwatch, "ROUNDS", 1), (stopwatch, "WARM_UP", 1),
                                 (stopwatch, "LEAST", 1)):
         monkeypatch.setattr(module, name, value)
     rng = np.random.default_rng(1)
     split = Split(rng.standard_normal((20, 4)).astype("f4"), rng.integers(0, 2, 20))
-    return Setup(Model((4,), 2, (Dense(2),)), Dataset("drawn", split, split, split, 2), "sgd", backend="numba-cuda")
+    return Setup(Model((4,), 2, (Dense(2),)), Dataset("drawn", split, split, split, 2), "sgd", backend=backend)
 
 
 def test_sizes_are_measured_and_belong_to_the_device(small: Setup) -> None:
@@ -35,7 +38,7 @@ def test_sizes_are_measured_and_belong_to_the_device(small: Setup) -> None:
     assert step.bottleneck in ("", "input pipeline", "overhead", "compute")
     assert found.accumulation is not None
     assert found.prefetch is None  # the batches are gathered where they are used
-    assert found.key["backend"] == "numba-cuda"
+    assert found.key["backend"] == small.backend
     assert found.key["device"]
     assert found.key["device"] in " ".join(heading(found))
     assert "device" not in key_of(Setup(small.model, small.data, backend="numpy"))
@@ -43,28 +46,32 @@ def test_sizes_are_measured_and_belong_to_the_device(small: Setup) -> None:
 
 def test_a_size_that_the_device_cannot_hold_is_a_record(small: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
     """The driver refuses one allocation of the step, as it does when memory is out."""
-    from refplay.kernels.numba_cuda.device import cuda
+    owner, name = allocator(small.backend)
+    allocate, refused = getattr(owner, name), []
 
-    allocate, refused = cuda.device_array, []
-
-    def device_array(shape, *rest, **options):
+    def refuse_some(shape, *rest, **options):
         if shape == (16, 2):
             refused.append(shape)
-            raise out_of_memory()
+            raise out_of_memory(small.backend)
         return allocate(shape, *rest, **options)
 
-    monkeypatch.setattr(cuda, "device_array", device_array)
+    monkeypatch.setattr(owner, name, refuse_some)
     found = measure(small, [4, 8, 16], seconds=0.0)
     assert [(timing.batch_size, timing.failed) for timing in found.ours] == [(4, ""), (8, ""), (16, "out of memory")]
     assert found.ended == "batch size 16: out of memory"
     assert refused
 
 
-def out_of_memory() -> Exception:
-    """Return the error of Numba-CUDA; the simulator has none."""
-    from refplay.kernels.numba_cuda.device import SIMULATED
+def allocator(backend: str) -> tuple[Any, str]:
+    """Return what a backend allocates with: its owner, and its name there."""
+    if backend == "cupy":
+        return import_module("refplay.kernels.cupy_cuda.device"), "empty"
+    return import_module("refplay.kernels.numba_cuda.device").cuda, "device_array"
 
-    if SIMULATED:
+
+def out_of_memory(backend: str) -> Exception:
+    """Return the error of Numba-CUDA; the simulator has none, and CuPy's is a MemoryError."""
+    if backend == "cupy" or import_module("refplay.kernels.numba_cuda.device").SIMULATED:
         return MemoryError("out of memory")
     from numba.cuda.cudadrv.driver import CudaAPIError
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 LAYOUTS = ["along", "across"]
+pytestmark = pytest.mark.numba_cuda
 
 
 def unit(dtype):

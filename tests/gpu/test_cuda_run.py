@@ -1,4 +1,4 @@
-"""`refplay run PLAN.toml --backend numba-cuda` in a process of its own, as a user calls it."""
+"""`refplay run PLAN.toml --backend ...` in a process of its own, as a user calls it."""
 
 import os
 import subprocess
@@ -30,16 +30,23 @@ evaluate_every = 2
 """
 
 
-# What every Python begins with that finds it as sitecustomize.py: the tests' simulator, and tiles of products as
-# small as the networks. The simulator as it comes would take minutes.
-QUICK = f"""
+# What every Python begins with that finds it as sitecustomize.py: what stands for the GPU; for Numba-CUDA the tests'
+# simulator, and tiles of products as small as the networks. The simulator as it comes would take minutes.
+STAND_IN = {"numba-cuda": f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import strict_simulator
 strict_simulator.install()
 from refplay.kernels.numba_cuda import product
 product.tile_for = lambda *sizes: product.Tile(1, 1, 16)
-"""
+""", "cupy": f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+import cuda_on_cpu.cpu_device
+cuda_on_cpu.cpu_device.install()
+import refplay.kernels.gpu
+refplay.kernels.gpu.missing = lambda found: ""
+"""}
 
 
 @pytest.fixture
@@ -51,39 +58,41 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_plan_trains_on_the_backend_that_is_named(folder: Path) -> None:
+def test_a_plan_trains_on_the_backend_that_is_named(folder: Path, backend: str) -> None:
     environment, trials = dict(os.environ), {}
-    if environment.get("NUMBA_ENABLE_CUDASIM") == "1":
+    if "1" in (environment.get("NUMBA_ENABLE_CUDASIM"), environment.get("REFPLAY_CUDA_ON_CPU")):
         (folder / "site").mkdir()
-        (folder / "site" / "sitecustomize.py").write_text(QUICK)
+        (folder / "site" / "sitecustomize.py").write_text(STAND_IN[backend])
         environment["PYTHONPATH"] = str(folder / "site")
-    for backend in ("numba-cuda", "numpy"):
+    for name in (backend, "numpy"):
         done = subprocess.run(
-            [sys.executable, "-m", "refplay", "run", "plan.toml", "--backend", backend, "--workers", "1", "--store",
-             f"{backend}.db"], capture_output=True, text=True, check=False, env=environment)  # fmt: skip
+            [sys.executable, "-m", "refplay", "run", "plan.toml", "--backend", name, "--workers", "1", "--store",
+             f"{name}.db"], capture_output=True, text=True, check=False, env=environment)  # fmt: skip
         assert done.returncode == 0, done.stderr
-        with Store(folder / f"{backend}.db") as store:
+        with Store(folder / f"{name}.db") as store:
             loaded = store.load_round("tiny")
-        assert loaded.plan.fixed["backend"] == backend
-        (trials[backend],) = loaded.studies[0].trials
-    ours, theirs = trials["numba-cuda"], trials["numpy"]
+        assert loaded.plan.fixed["backend"] == name
+        (trials[name],) = loaded.studies[0].trials
+    ours, theirs = trials[backend], trials["numpy"]
     assert ours.state is theirs.state is State.COMPLETE
     bound = 3 * 10 * 24 * np.finfo("f4").eps  # three steps of Adam; sums of at most 24 terms, through four layers
     for name in ("train_loss", "gradient_norm", "valid_loss"):
         np.testing.assert_allclose(ours.curves[name].values, theirs.curves[name].values, rtol=bound)
 
 
-def test_another_backend_does_not_resume_a_round(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_backend_does_not_resume_a_round(folder: Path, backend: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "plan.toml", "--backend", "numpy", "--workers", "1"]) == 0
-    assert main(["run", "plan.toml", "--resume", "--workers", "1", "--backend", "numba-cuda"]) == 2
+    assert main(["run", "plan.toml", "--resume", "--workers", "1", "--backend", backend]) == 2
     assert "another fixed" in capsys.readouterr().err
 
 
-def test_a_backend_is_refused_where_it_has_no_effect(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_backend_is_refused_where_it_has_no_effect(
+    folder: Path, backend: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     for text, words in ((f'objective = "mine:train"\n{PLAN}', "'mine:train' is not refplay's own"),
                         (PLAN.replace("[fixed]", '[scientific]\nbackend = ["numpy", "numba"]\n[fixed]'), "'backend'")):
         (folder / "plan.toml").write_text(text)
-        assert main(["run", "plan.toml", "--backend", "numba-cuda"]) == 2
+        assert main(["run", "plan.toml", "--backend", backend]) == 2
         assert words in capsys.readouterr().err
     (folder / "plan.toml").write_text(PLAN)
     assert main(["run", "plan.toml", "--backend", "cuda"]) == 2

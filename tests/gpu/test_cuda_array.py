@@ -108,6 +108,7 @@ def test_an_array_that_the_kernels_cannot_use_is_refused(gpu, changes, error, sa
         gpu.asarray(array)
 
 
+@pytest.mark.numba_cuda
 def test_an_array_on_another_gpu_is_refused(gpu, monkeypatch):
     from refplay.kernels.numba_cuda import foreign
 
@@ -127,6 +128,7 @@ class OutOfMemory(RuntimeError):
     code = 2
 
 
+@pytest.mark.numba_cuda
 def test_a_memory_error_says_how_much_was_wanted_and_is_free(gpu, monkeypatch):
     from types import SimpleNamespace
 
@@ -147,6 +149,7 @@ def test_a_memory_error_says_how_much_was_wanted_and_is_free(gpu, monkeypatch):
             call()
 
 
+@pytest.mark.numba_cuda
 def test_another_error_of_the_driver_is_no_memory_error(gpu, monkeypatch):
     from refplay.kernels.numba_cuda import device
 
