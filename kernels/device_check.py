@@ -17,12 +17,15 @@ from . import check, check_vectors
 from .arguments import type_name, wrong
 
 
-def device_checks(array_type: Any, stand_in: Callable[[Any], np.ndarray]) -> Callable[[str], Callable[..., None]]:
+StandIn = Callable[[str, str, Any], np.ndarray]  # (kernel, name of the argument, device array)
+
+
+def device_checks(array_type: Any, stand_in: StandIn) -> Callable[[str], Callable[..., None]]:
     """Return the function that makes the check of a kernel, by its name, for arrays of `array_type`."""
 
     def seen(kernel: str, name: str, value: Any) -> Any:
         if isinstance(value, array_type):
-            return stand_in(value)
+            return stand_in(kernel, name, value)
         if value is None or isinstance(value, int | float | np.number):
             return value
         return wrong(TypeError, kernel, name, "a device array of this backend (its asarray makes one)",
@@ -41,3 +44,8 @@ def device_checks(array_type: Any, stand_in: Callable[[Any], np.ndarray]) -> Cal
         return checked
 
     return make
+
+
+def other_gpu(kernel: str, name: str, used: int, gpu: int) -> None:
+    """Refuse an argument that lies in the memory of another GPU than the one in use."""
+    wrong(ValueError, kernel, name, f"memory of GPU {used}, the one in use", f"memory of GPU {gpu}")

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import check as host_check
 from ..contract import Array
+from ..foreign import is_foreign, take
 from . import check, device
 
 
@@ -24,11 +25,17 @@ def zeros(shape: int | tuple[int, ...], dtype: str = "float32") -> Array:
 
 
 def asarray(host_array: Any) -> Array:
-    """Return a contiguous copy of a NumPy array in device memory; a device array as it is."""
+    """Return a contiguous copy of a NumPy array in device memory; an array that lies there without a copy.
+
+    Such an array is one of CuPy, which this backend's are, or of PyTorch, JAX or another that has `__dlpack__` or
+    `__cuda_array_interface__`: contiguous, on the GPU in use, of a dtype of the contract.
+    """
     if isinstance(host_array, device.DeviceArray):
         return host_array  # type: ignore[no-any-return]
+    if not isinstance(host_array, np.ndarray) and is_foreign(host_array):
+        return take(host_array, device)[0]  # type: ignore[no-any-return]
     host_check.asarray(host_array)
-    return device.from_host(np.ascontiguousarray(host_array))  # type: ignore[no-any-return]
+    return device.from_host(np.asarray(host_array, order="C"))  # type: ignore[no-any-return]
 
 
 def to_host(array: Array) -> Array:

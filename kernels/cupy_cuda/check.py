@@ -1,17 +1,23 @@
-"""Argument checks of this backend: those of the CPU backends, on what stands for the device arrays.
-
-As in `refplay.kernels.numba_cuda.check`: each device array is shown as a NumPy array at the same address, which is
-never read. A label outside of the classes gives its example a loss of NaN.
-"""
+"""Argument checks of this backend; `refplay.kernels.device_check` says how they see arrays and what they do not."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..device_check import device_checks
+import numpy as np
+
+from ..device_check import device_checks, other_gpu
 from . import device
 
-_checks = device_checks(device.DeviceArray, device.stand_in)
+
+def stand_in(kernel: str, name: str, array: Any) -> np.ndarray:
+    """Return a NumPy array at the address of a device array; a read-only one where its owner said so."""
+    if array.size and (gpu := device.gpu_of(array)) != (used := device.current_device()):
+        other_gpu(kernel, name, used, gpu)
+    return device.stand_in(array)
+
+
+_checks = device_checks(device.DeviceArray, stand_in)
 
 
 def __getattr__(name: str) -> Any:

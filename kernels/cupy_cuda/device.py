@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from math import prod
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,8 +23,9 @@ import cupy
 
 from .compile import cubin
 
-__all__ = ["BLOCK", "DeviceArray", "Graph", "architecture", "blocks_for", "bring", "empty", "from_host", "launch",
-           "multiprocessors", "scratch", "stand_in", "synchronize", "to_host", "zeros"]  # fmt: skip
+__all__ = ["BLOCK", "DeviceArray", "Graph", "adopt", "architecture", "blocks_for", "bring", "current_device",
+           "device_of", "empty", "from_host", "gpu_of", "launch", "memory", "multiprocessors", "scratch", "stand_in",
+           "stream", "synchronize", "to_host", "zeros"]  # fmt: skip
 
 DeviceArray: Any = cupy.ndarray
 BLOCK = 256  # threads of a block where nothing asks for another number
@@ -36,7 +38,16 @@ def blocks_for(n: int, block: int = BLOCK) -> int:
 
 @cache
 def _stream() -> Any:
-    return cupy.cuda.Stream(non_blocking=True)
+    """Not the default stream, which cannot be captured; but one that keeps its order with what runs there.
+
+    What CuPy and PyTorch launch runs in the default stream unless a user says otherwise.
+    """
+    return cupy.cuda.Stream(non_blocking=False)
+
+
+def stream() -> int:
+    """Return the stream in which all kernels run, as DLPack names it."""
+    return int(_stream().ptr)
 
 
 def launch(kernel: str, grid: int | tuple[int, ...], block: int | tuple[int, ...], *arguments: Any,
@@ -131,10 +142,44 @@ def memory() -> int | None:
     return int(cupy.cuda.Device().mem_info[1])
 
 
+def current_device() -> int:
+    """Return the number of the GPU in use."""
+    return int(cupy.cuda.Device().id)
+
+
+def gpu_of(array: Any) -> int:
+    """Return the number of the GPU in whose memory an array lies."""
+    return int(array.device.id)
+
+
+def device_of(pointer: int) -> int:
+    """Return the number of the GPU in whose memory an address lies."""
+    return int(cupy.cuda.runtime.pointerGetAttributes(pointer).device)
+
+
+class Owner(NamedTuple):
+    """What keeps the memory of an array that was taken from another library."""
+
+    owner: Any
+    readonly: bool
+
+
+def adopt(interface: dict[str, Any], owner: Any) -> Any:
+    """Return a device array at the address of a `__cuda_array_interface__`, whose memory stays that of `owner`."""
+    shape, dtype, (pointer, readonly) = interface["shape"], np.dtype(interface["typestr"]), interface["data"]
+    if interface.get("stream"):  # of the owner: what it has launched there comes first
+        event = cupy.cuda.ExternalStream(interface["stream"]).record()
+        _stream().wait_event(event)
+    memory = cupy.cuda.UnownedMemory(pointer, prod(shape) * dtype.itemsize, Owner(owner, readonly), current_device())
+    return cupy.ndarray(shape, dtype, cupy.cuda.MemoryPointer(memory, 0))
+
+
 def stand_in(array: Any) -> np.ndarray:
     """Return a NumPy array of the same form at the address of a device array, to be looked at and never read."""
+    owner = getattr(array.data.mem, "_owner", None)  # of what `adopt` made, and of views of it
+    readonly = isinstance(owner, Owner) and owner.readonly
     interface = {"shape": array.shape, "strides": array.strides, "typestr": array.dtype.str,
-                 "data": (array.data.ptr, False), "version": 3}
+                 "data": (array.data.ptr, readonly), "version": 3}
     return np.asarray(SimpleNamespace(__array_interface__=interface))
 
 

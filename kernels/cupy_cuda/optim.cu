@@ -17,11 +17,11 @@ __device__ inline double now(double rate, const double* rates, const long long* 
 template <class T, int kOut, class Rule>
 __device__ inline void update(const Rule& rule, long long n, const double* clip, T* const (&out)[kOut],
                               const T* const (&in)[kOut + 1]) {
-  const T factor = clip ? T(*clip) : T(1);
+  const double factor = clip ? *clip : 1;
   elementwise(n, in, out, [&](const T(&old)[kOut + 1], T(&next)[kOut]) {
 #pragma unroll
     for (int s = 1; s < kOut; ++s) next[s] = old[s + 1];
-    next[0] = rule(old[0], next + 1, clip ? factor * old[1] : old[1]);
+    next[0] = rule(old[0], next + 1, clip ? T(factor * double(old[1])) : old[1]);
   });
 }
 

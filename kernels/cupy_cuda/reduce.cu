@@ -5,9 +5,11 @@
 constexpr int kAtOnce = 4;  // packs that a thread asks for before it uses the first
 
 // The sum of g_i^2 over the values of this thread: packs `threads` apart, or single values where g does not begin at a
-// multiple of 16 bytes. In double: float32 squares are exact there.
+// multiple of 16 bytes. In double: float32 squares are exact there and never leave its range. Those of doubles may, which
+// is why they count times `unit`, a power of two.
 template <class T>
-__device__ inline double own_squares(const T* g, long long n, long long thread, long long threads) {
+__device__ inline double own_squares(const T* g, long long n, double unit, long long thread, long long threads) {
+  const auto scaled = [unit](T value) { return sizeof(T) == 8 ? unit * double(value) : double(value); };
   const int width = on_packs(g) ? kPack<T> : 1;
   const long long whole = n / width;
   double sums[kAtOnce] = {};
@@ -22,10 +24,10 @@ __device__ inline double own_squares(const T* g, long long n, long long thread, 
 #pragma unroll
     for (int k = 0; k < kAtOnce; ++k)
 #pragma unroll
-      for (int j = 0; j < kPack<T>; ++j) sums[k] = fma(double(values[k][j]), double(values[k][j]), sums[k]);
+      for (int j = 0; j < kPack<T>; ++j) sums[k] = fma(scaled(values[k][j]), scaled(values[k][j]), sums[k]);
   }
   if (whole * width + thread < n) {  // what is left of a pack
-    const double value = g[whole * width + thread];
+    const double value = scaled(g[whole * width + thread]);
     sums[0] = fma(value, value, sums[0]);
   }
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
@@ -37,11 +39,11 @@ __device__ inline double own_squares(const T* g, long long n, long long thread, 
 // Each block writes the sum of its share to partial[gridDim.x]; the block that comes last, whichever it is, adds them
 // in the order of their numbers. `arrived`, 0 before the first launch, is 0 again after each.
 template <class T>
-__device__ inline void norm_and_clip(const T* g, long long n, double threshold, double* partial, unsigned* arrived,
-                                     double* result) {
+__device__ inline void norm_and_clip(const T* g, long long n, double unit, double threshold, double* partial,
+                                     unsigned* arrived, double* result) {
   __shared__ bool last;
   const long long thread = blockIdx.x * (long long)kThreads + threadIdx.x, threads = gridDim.x * (long long)kThreads;
-  const double sum = block_sum<kThreads>(own_squares(g, n, thread, threads));
+  const double sum = block_sum<kThreads>(own_squares(g, n, unit, thread, threads));
   if (threadIdx.x == 0) {
     partial[blockIdx.x] = sum;
     __threadfence();  // or another block might count this one before it sees its sum
@@ -54,7 +56,7 @@ __device__ inline void norm_and_clip(const T* g, long long n, double threshold, 
   for (int k = threadIdx.x; k < gridDim.x; k += kThreads) total += partial[k];
   total = block_sum<kThreads>(total);
   if (threadIdx.x == 0) {
-    const double norm = sqrt(total);
+    const double norm = sizeof(T) == 8 ? sqrt(total) / unit : sqrt(total);
     result[0] = norm;
     result[1] = norm > threshold && norm - norm == 0 ? threshold / norm : 1;
   }
@@ -62,22 +64,27 @@ __device__ inline void norm_and_clip(const T* g, long long n, double threshold, 
 
 #define KERNEL extern "C" __global__ void __launch_bounds__(kThreads)
 
-// Factors come by value, or, in a step that is replayed as a graph, from device memory at the index *t.
+// Factors come by value, or, in a step that is replayed as a graph, from device memory at the index *t. They stay doubles:
+// the two of an average must add up to 1, and with a decay of 0.9999 rounded to float32 they would miss it by 3e-4 of the
+// smaller.
 #define VECTOR_KERNELS(T, dtype)                                                                                       \
-  extern "C" __global__ void __launch_bounds__(kThreads, 4) norm_and_clip_##dtype(const T* g, long long n, double threshold, double* partial, unsigned* arrived,          \
-                               double* result) {                                                                       \
-    norm_and_clip(g, n, threshold, partial, arrived, result);                                                          \
+  extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                            \
+  norm_and_clip_##dtype(const T* g, long long n, double unit, double threshold, double* partial, unsigned* arrived,    \
+                        double* result) {                                                                              \
+    norm_and_clip(g, n, unit, threshold, partial, arrived, result);                                                    \
   }                                                                                                                    \
   /* g <- s g; 2 sizeof(T) bytes a value */                                                                            \
   KERNEL scale_##dtype(T* g, double s, long long n, const double* factors, const long long* t) {                       \
-    const T factor = T(factors ? factors[*t] : s);                                                                     \
-    elementwise<T, 1, 1>(n, {g}, {g}, [&](const T(&old)[1], T(&next)[1]) { next[0] = factor * old[0]; });              \
+    const double factor = factors ? factors[*t] : s;                                                                   \
+    elementwise<T, 1, 1>(n, {g}, {g}, [&](const T(&old)[1], T(&next)[1]) { next[0] = T(factor * double(old[0])); });   \
   }                                                                                                                    \
   /* y <- a x + b y, where y may be x; 3 sizeof(T) bytes a value */                                                    \
   KERNEL axpby_##dtype(double a, const T* x, double b, T* y, long long n, const double* as, const double* bs,          \
                        const long long* t) {                                                                           \
-    const T p = T(as ? as[*t] : a), q = T(bs ? bs[*t] : b);                                                            \
-    elementwise<T, 2, 1>(n, {x, y}, {y}, [&](const T(&old)[2], T(&next)[1]) { next[0] = p * old[0] + q * old[1]; });   \
+    const double p = as ? as[*t] : a, q = bs ? bs[*t] : b;                                                             \
+    elementwise<T, 2, 1>(n, {x, y}, {y}, [&](const T(&old)[2], T(&next)[1]) {                                          \
+      next[0] = T(p * double(old[0]) + q * double(old[1]));                                                            \
+    });                                                                                                                \
   }
 
 VECTOR_KERNELS(float, float32)

@@ -17,7 +17,11 @@ def l2_norm(g: Array) -> float:
     check.l2_norm(g)
     result = scratch(2, "float64", "l2_norm")
     norm_and_factor(g, inf, result)
-    return float(to_host(result)[0])
+    norm = float(to_host(result)[0])
+    if norm < 2.0**-450 or norm == inf:  # squares of float64 may have left its range; those of float32 never do
+        norm_and_factor(g, inf, result, 2.0**600 if norm < 1 else 2.0**-600)
+        norm = float(to_host(result)[0])
+    return norm
 
 
 def scale(g: Array, s: float) -> None:
@@ -32,10 +36,13 @@ def axpby(a: float, x: Array, b: float, y: Array) -> None:
     launch_axpby(a, x, b, y)
 
 
-def norm_and_factor(g: Any, threshold: float, result: Any) -> None:
-    """result[0] <- |g|; result[1] <- what clipping to `threshold` multiplies g with, 1 where it leaves g as it is."""
+def norm_and_factor(g: Any, threshold: float, result: Any, unit: float = 1.0) -> None:
+    """result[0] <- |g|; result[1] <- what clipping to `threshold` multiplies g with, 1 where it leaves g as it is.
+
+    `unit`, a power of two, is what a float64 g is multiplied with before it is squared.
+    """
     blocks = max(1, min(blocks_for(g.size, 2 * values_of_block(g)), 4 * multiprocessors()))
-    launch(f"reduce.norm_and_clip_{g.dtype}", blocks, BLOCK, g, g.size, float(threshold),
+    launch(f"reduce.norm_and_clip_{g.dtype}", blocks, BLOCK, g, g.size, float(unit), float(threshold),
            scratch(blocks, "float64", "norm"), _arrived(), result)  # fmt: skip
 
 

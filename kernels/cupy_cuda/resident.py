@@ -8,7 +8,6 @@ well: a captured step reads it anew at each replay.
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from math import inf
 from typing import Any
 
@@ -63,7 +62,8 @@ def clip(g: Any, threshold: float, log: Any, i: Any) -> None:
 def machine() -> dict[str, str]:
     """Return what measurements belong to: the device, the newest CUDA that its driver knows, and what compiles."""
     found = gpu.find("cupy")
-    return {"device": found.device, "driver": f"CUDA {gpu.dotted(found.driver)}", "cupy": version("cupy")}
+    package = {"cupy": import_module("cupy").__version__}
+    return {"device": found.device, "driver": f"CUDA {gpu.dotted(found.driver)}"} | package
 
 
 def memory() -> int | None:

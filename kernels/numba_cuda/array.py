@@ -8,9 +8,9 @@ import numpy as np
 
 from .. import check as host_check
 from ..contract import Array
-from . import check
+from ..foreign import is_foreign, take
+from . import check, device
 from .device import DeviceArray, allocate, cleared, cuda, upload
-from .foreign import is_foreign, take
 
 
 def empty(shape: int | tuple[int, ...], dtype: str = "float32") -> Array:
@@ -34,7 +34,8 @@ def asarray(host_array: Any) -> Array:
     if isinstance(host_array, DeviceArray):
         return host_array  # type: ignore[no-any-return]
     if not isinstance(host_array, np.ndarray) and is_foreign(host_array):
-        return take(host_array)  # type: ignore[no-any-return]
+        array, array.__dict__["_stand_in"] = take(host_array, device)  # of `check`: what is read-only stays so
+        return array  # type: ignore[no-any-return]
     host_check.asarray(host_array)
     return upload(np.asarray(host_array, order="C"))  # type: ignore[no-any-return]
 

@@ -1,6 +1,6 @@
 """What stands in the place of `refplay.kernels.cupy_cuda.device` where there is no GPU: its functions, on the CPU.
 
-`install()` before anything of the backend is imported; then the launchers of the backend run as they are, and what they
+`install()` before the backend is imported; then the launchers of the backend run as they are, and what they
 launch are the same `*.cu` files, compiled by g++.
 """
 
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,26 @@ def stand_in(array: Any) -> np.ndarray:
     return np.asarray(array).view(np.ndarray)
 
 
+def current_device() -> int:
+    return 0
+
+
+def gpu_of(array: Any) -> int:
+    return 0
+
+
+def device_of(pointer: int) -> int:
+    return 0
+
+
+def stream() -> int:
+    return 1
+
+
+def adopt(interface: dict[str, Any], owner: Any) -> Any:
+    return np.asarray(SimpleNamespace(__array_interface__=interface, owner=owner)).view(DeviceArray)
+
+
 _scratch: dict[str, Any] = {}
 
 
@@ -130,5 +151,10 @@ class Graph:
 
 
 def install() -> None:
-    """Let this module be the device of the backend, in this process and from now on."""
+    """Let this module be the device of the backend, in this process and from now on, and be found as a GPU would be."""
+    from refplay.kernels import gpu
+
     sys.modules["refplay.kernels.cupy_cuda.device"] = sys.modules[__name__]
+    found = gpu.Found("", device="CPU in the place of a GPU", name="cupy")
+    gpu.find = lambda package="": found
+    gpu.missing = lambda found: ""

@@ -30,10 +30,8 @@ if SIMULATED:
     strict_simulator.install()
 if ON_CPU:
     import cuda_on_cpu.cpu_device
-    import refplay.kernels.gpu
 
     cuda_on_cpu.cpu_device.install()
-    refplay.kernels.gpu.missing = lambda found: ""
 
 
 # Tests of the simulator itself, and those that need other libraries' arrays in device memory.

@@ -5,6 +5,7 @@ The cases are those of the CPU backends (tests/kernels/test_contract_errors.py),
 
 import inspect
 import re
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -21,28 +22,24 @@ from contract_calls import (
     call_of,
     names_of,
 )
-from numba import cuda
+from device_arrays import is_contiguous, to_device, to_host
 
 from refplay.kernels import CONTRACT, Backend
 
 
-def on_gpu(kernel, dtype="float32"):
+def on_gpu(gpu, kernel, dtype="float32"):
     """Return valid arguments by name, the arrays in device memory."""
-    return {name: moved(value) for name, value in call_of(kernel, dtype).items()}
-
-
-def moved(value):
-    return cuda.to_device(value) if isinstance(value, np.ndarray) else value
+    return {name: to_device(gpu, value) for name, value in call_of(kernel, dtype).items()}
 
 
 def is_array(value):
-    return hasattr(value, "copy_to_host")
+    return hasattr(value, "strides") and type(value) is not np.ndarray
 
 
 def refuses(gpu, kernel, arguments, error, blamed=None):
     """Call and require `error` for one of the arguments (or for `blamed`), with every array left as it was."""
-    arrays = {n: v for n, v in arguments.items() if is_array(v) and v.size and v.is_c_contiguous()}
-    before = {name: value.copy_to_host() for name, value in arrays.items()}
+    arrays = {n: v for n, v in arguments.items() if is_array(v) and v.size and is_contiguous(v)}
+    before = {name: to_host(gpu, value) for name, value in arrays.items()}
     with pytest.raises(error) as raised:
         getattr(gpu, kernel)(*arguments.values())
     assert type(raised.value) is error
@@ -50,7 +47,7 @@ def refuses(gpu, kernel, arguments, error, blamed=None):
     assert message, str(raised.value)
     assert message[1] in ([blamed] if blamed else arguments), str(raised.value)
     for name, value in arrays.items():
-        assert value.copy_to_host().tobytes() == before[name].tobytes(), f"{name} was written"
+        assert to_host(gpu, value).tobytes() == before[name].tobytes(), f"{name} was written"
 
 
 def cases(names):
@@ -72,13 +69,13 @@ def test_signatures_and_descriptions_are_there(gpu, name):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kernel", VALID)
 def test_valid_calls_write_their_outputs_and_nothing_else(gpu, kernel, dtype):
-    arguments, before = on_gpu(kernel, dtype), call_of(kernel, dtype)
+    arguments, before = on_gpu(gpu, kernel, dtype), call_of(kernel, dtype)
     result = getattr(gpu, kernel)(*arguments.values())
     assert type(result) is (float if kernel == "l2_norm" else type(None))
     for name in names_of(kernel, written=False):
-        np.testing.assert_array_equal(arguments[name].copy_to_host(), before[name])
+        np.testing.assert_array_equal(to_host(gpu, arguments[name]), before[name])
     for name in names_of(kernel, written=True):
-        after = arguments[name].copy_to_host()
+        after = to_host(gpu, arguments[name])
         assert (after != before[name]).any(), f"{name} was not written"
         assert np.isfinite(after).all()
 
@@ -91,37 +88,38 @@ def test_arrays_of_others(gpu, kernel, name):
         def __init__(self, array):
             self.__cuda_array_interface__ = {"shape": array.shape, "typestr": "<f4", "data": (8, False), "version": 3}
 
-    for foreign in (lambda a: a.copy_to_host(), lambda a: a.copy_to_host().tolist(), Foreign, lambda a: "1"):
-        arguments = on_gpu(kernel)
+    for foreign in (lambda a: to_host(gpu, a), lambda a: to_host(gpu, a).tolist(), Foreign, lambda a: "1"):
+        arguments = on_gpu(gpu, kernel)
         arguments[name] = foreign(arguments[name])
         refuses(gpu, kernel, arguments, TypeError, name)
     for value in (1.0, None):
         if value is None and (kernel, name) in OPTIONAL:
             continue
-        refuses(gpu, kernel, {**on_gpu(kernel), name: value}, TypeError, name)
+        refuses(gpu, kernel, {**on_gpu(gpu, kernel), name: value}, TypeError, name)
 
 
-@pytest.mark.numba_cuda
 @cases(names_of)
 def test_arrays_on_another_gpu(gpu, monkeypatch, kernel, name):
-    from refplay.kernels.numba_cuda import check
-
-    arguments = on_gpu(kernel)
-    for value in arguments.values():
-        if is_array(value) and value is not arguments[name]:
-            check._stand_in(kernel, "", value)
-    monkeypatch.setattr(check, "device_of", lambda pointer: 1)
-    monkeypatch.setattr(check, "current_device", lambda: 0)
+    check = import_module(f"{gpu.__name__}.check")
+    arguments = on_gpu(gpu, kernel)
+    if gpu.__name__.endswith("cupy_cuda"):
+        monkeypatch.setattr(check.device, "gpu_of", lambda array: int(array is arguments[name]))
+    else:
+        for value in arguments.values():  # it asks once for each array
+            if is_array(value) and value is not arguments[name]:
+                check.stand_in(kernel, "", value)
+        monkeypatch.setattr(check, "device_of", lambda pointer: 1)
+        monkeypatch.setattr(check, "current_device", lambda: 0)
     refuses(gpu, kernel, arguments, ValueError, name)
 
 
 @cases(names_of)
 def test_wrong_dtypes(gpu, kernel, name):
     for dtype in ("float16", "int64", "complex64"):
-        arguments = {**on_gpu(kernel), name: moved(call_of(kernel)[name].astype(dtype))}
+        arguments = {**on_gpu(gpu, kernel), name: to_device(gpu, call_of(kernel)[name].astype(dtype))}
         refuses(gpu, kernel, arguments, TypeError, name)
     if len(names_of(kernel)) > 1:  # float32 and float64 in one call
-        refuses(gpu, kernel, {**on_gpu(kernel), name: moved(call_of(kernel)[name].astype("float64"))}, TypeError)
+        refuses(gpu, kernel, {**on_gpu(gpu, kernel), name: to_device(gpu, call_of(kernel)[name].astype("float64"))}, TypeError)
 
 
 @cases(names_of)
@@ -132,15 +130,15 @@ def test_wrong_shapes(gpu, kernel, name):
         shape = call_of(kernel)[name].shape
         wrong = [(*shape, 1), (*shape[:-1], shape[-1] + 1), (shape[0] + 1, *shape[1:])]
     for shape in wrong:
-        refuses(gpu, kernel, {**on_gpu(kernel), name: moved(np.full(shape, 0.5, "float32"))}, ValueError)
+        refuses(gpu, kernel, {**on_gpu(gpu, kernel), name: to_device(gpu, np.full(shape, 0.5, "float32"))}, ValueError)
 
 
 @cases(names_of)
 def test_views_that_are_not_contiguous(gpu, kernel, name):
-    doubled = moved(np.repeat(call_of(kernel)[name], 2, axis=-1))
+    doubled = to_device(gpu, np.repeat(call_of(kernel)[name], 2, axis=-1))
     view = doubled[(slice(None),) * (doubled.ndim - 1) + (slice(None, None, 2),)]
     assert view.shape == call_of(kernel)[name].shape
-    refuses(gpu, kernel, {**on_gpu(kernel), name: view}, ValueError, name)
+    refuses(gpu, kernel, {**on_gpu(gpu, kernel), name: view}, ValueError, name)
 
 
 @cases(lambda kernel: [n for n, v in VALID[kernel].items() if n in OUT_OF_RANGE and not isinstance(v, tuple)])
@@ -152,7 +150,7 @@ def test_scalars(gpu, kernel, name):
         bad.append((0.0, ValueError))
     for value, error in bad:
         blamed = "x" if (name, value) == ("window", 9) else name
-        refuses(gpu, kernel, {**on_gpu(kernel), name: value}, error, blamed)
+        refuses(gpu, kernel, {**on_gpu(gpu, kernel), name: value}, error, blamed)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +165,7 @@ def test_scalars(gpu, kernel, name):
     ],
 )
 def test_labels(gpu, labels, error):
-    arguments = {**on_gpu("softmax_cross_entropy"), "labels": moved(labels)}
+    arguments = {**on_gpu(gpu, "softmax_cross_entropy"), "labels": to_device(gpu, labels)}
     refuses(gpu, "softmax_cross_entropy", arguments, error, "labels")
 
 
@@ -183,8 +181,8 @@ def test_labels(gpu, labels, error):
     ],
 )
 def test_windows_that_do_not_fit_the_output(gpu, kernel, change):
-    change = {n: moved(np.ones(v, "float32")) if isinstance(v, tuple) else v for n, v in change.items()}
-    refuses(gpu, kernel, {**on_gpu(kernel), **change}, ValueError)
+    change = {n: to_device(gpu, np.ones(v, "float32")) if isinstance(v, tuple) else v for n, v in change.items()}
+    refuses(gpu, kernel, {**on_gpu(gpu, kernel), **change}, ValueError)
 
 
 @pytest.mark.parametrize("kernel", VALID)
@@ -196,38 +194,38 @@ def test_no_examples_give_zero_gradients(gpu, kernel):
         leads = name in LEADING or statistic or kernel in VECTORS
         if leads and isinstance(value, np.ndarray) and value.shape[0] == batch:
             arguments[name] = value[:0].copy()
-    arguments = {name: moved(value) for name, value in arguments.items()}
+    arguments = {name: to_device(gpu, value) for name, value in arguments.items()}
     result = getattr(gpu, kernel)(*arguments.values())
     assert result == (0 if kernel == "l2_norm" else None)
     for name in {"dw", "db", "dgamma", "dbeta"} & set(names_of(kernel)):
-        np.testing.assert_array_equal(arguments[name].copy_to_host(), 0)
+        np.testing.assert_array_equal(to_host(gpu, arguments[name]), 0)
 
 
 @pytest.mark.parametrize("kernel", [kernel for kernel in VALID if kernel not in VECTORS | MAPS])
 def test_no_other_axis_may_be_empty(gpu, kernel):
     arguments = {n: v[..., :0].copy() if isinstance(v, np.ndarray) else v for n, v in call_of(kernel).items()}
-    refuses(gpu, kernel, {name: moved(value) for name, value in arguments.items()}, ValueError)
+    refuses(gpu, kernel, {name: to_device(gpu, value) for name, value in arguments.items()}, ValueError)
 
 
 @pytest.mark.parametrize(("kernel", "a", "b"), APART)
 def test_overlap_is_refused(gpu, kernel, a, b):
-    arguments = on_gpu(kernel)
+    arguments = on_gpu(gpu, kernel)
     arguments[b] = arguments[a]
     refuses(gpu, kernel, arguments, ValueError)
 
 
 @pytest.mark.parametrize(("kernel", "a", "b"), IN_PLACE)
 def test_in_place_is_the_same_array_or_nothing(gpu, kernel, a, b):
-    expected, arguments = on_gpu(kernel), on_gpu(kernel)
+    expected, arguments = on_gpu(gpu, kernel), on_gpu(gpu, kernel)
     if kernel == "axpby":
-        expected[b] = moved(call_of(kernel)[a])
+        expected[b] = to_device(gpu, call_of(kernel)[a])
     getattr(gpu, kernel)(*expected.values())
     arguments[b] = arguments[a]
     getattr(gpu, kernel)(*arguments.values())
-    np.testing.assert_array_equal(arguments[b].copy_to_host(), expected[b].copy_to_host())
+    np.testing.assert_array_equal(to_host(gpu, arguments[b]), to_host(gpu, expected[b]))
 
-    shifted = on_gpu(kernel)
+    shifted = on_gpu(gpu, kernel)
     size, shape = shifted[a].size, shifted[a].shape
-    memory = moved(np.linspace(0.5, 1.5, size + 1, dtype="float32"))
+    memory = to_device(gpu, np.linspace(0.5, 1.5, size + 1, dtype="float32"))
     shifted[a], shifted[b] = memory[:-1].reshape(shape), memory[1:].reshape(shape)
     refuses(gpu, kernel, shifted, ValueError, b)

@@ -2,8 +2,8 @@
 
 As tests/verify/test_equations.py does it for the CPU backends, with its corners, gradients and bounds: 1,000 steps of
 each rule, 4 ulp in float32 and 1e-13 in float64. The states that the steps start from are those of the CPU's run. On a
-GPU each of them is taken; in the simulator, which is slow, the first six, where bias correction matters, and then every
-61st: all families of gradients, all three starts of theta.
+GPU each of them is taken; without one, which is slow, the first six, where bias correction matters, and then every 61st:
+all families of gradients, all three starts of theta.
 """
 
 import os
@@ -16,8 +16,8 @@ import pytest
 
 VERIFY = Path(__file__).parents[1] / "verify"
 STEPS = 1000
-SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
-CHOSEN = [*range(6), *range(6, STEPS, 61)] if SIMULATED else list(range(STEPS))
+ON_CPU = "1" in (os.environ.get("NUMBA_ENABLE_CUDASIM"), os.environ.get("REFPLAY_CUDA_ON_CPU"))
+CHOSEN = [*range(6), *range(6, STEPS, 61)] if ON_CPU else list(range(STEPS))
 
 
 def load(name):

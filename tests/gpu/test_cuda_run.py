@@ -44,8 +44,6 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 import cuda_on_cpu.cpu_device
 cuda_on_cpu.cpu_device.install()
-import refplay.kernels.gpu
-refplay.kernels.gpu.missing = lambda found: ""
 """}
 
 

@@ -3,6 +3,9 @@
 Two protocols say where such an array lies: DLPack (its methods `__dlpack__` and `__dlpack_device__`) and
 `__cuda_array_interface__`. What is taken stays the memory of its owner, which is kept alive; it is read and written in
 the order of both: what the owner has launched is waited for on the GPU, not by the host.
+
+The `device` of a backend makes the array: its `adopt(interface, owner)`; and says what is in use: `current_device()`,
+`device_of(pointer)` and, as DLPack counts them, the `stream()` in which the kernels run.
 """
 
 from __future__ import annotations
@@ -12,12 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import check as host_check
-from ..arguments import layout, type_name, wrong
-from .device import adopt, current_device, device_of
+from . import check as host_check
+from .arguments import layout, type_name, wrong
 
 HOST, CUDA, PINNED, MANAGED = 1, 2, 3, 13  # DLDeviceType of DLPack
-OUR_STREAM = 1  # as DLPack counts: the default stream, in which all kernels run
 
 
 def is_foreign(value: Any) -> bool:
@@ -25,37 +26,36 @@ def is_foreign(value: Any) -> bool:
     return hasattr(type(value), "__dlpack__") or hasattr(value, "__cuda_array_interface__")
 
 
-def take(value: Any) -> Any:
-    """Return a device array of the memory of `value`; errors as of `asarray`."""
-    interface, owner = _by_dlpack(value) if hasattr(type(value), "__dlpack__") else _by_interface(value)
+def take(value: Any, device: Any) -> tuple[Any, np.ndarray]:
+    """Return a device array of the memory of `value`, and what stands in for it in checks; errors as of `asarray`."""
+    by = _by_dlpack if hasattr(type(value), "__dlpack__") else _by_interface
+    interface, owner = by(value, device)
     # The checks of all arrays are those of a NumPy array at the same address, which is never read.
     stand_in = np.asarray(SimpleNamespace(__array_interface__=interface, owner=owner))
     host_check.asarray(stand_in)
     layout("asarray", "host_array", stand_in, written=False)
-    array = adopt(interface | {"strides": None}, owner)
-    array.__dict__["_stand_in"] = stand_in  # of `check`; what is read-only stays so
-    return array
+    return device.adopt(interface | {"strides": None}, owner), stand_in
 
 
-def _check_place(value: Any, kind: int, device: int) -> None:
+def _check_place(value: Any, kind: int, number: int, device: Any) -> None:
     if kind in (HOST, PINNED):
         mend = "its .numpy(), or .cuda()" if type_name(value).startswith("torch.") else "numpy.asarray of it"
         wrong(TypeError, "asarray", "host_array", f"an array on the GPU, or a numpy.ndarray ({mend})",
               f"{type_name(value)} on the host")
     if kind not in (CUDA, MANAGED):
         wrong(TypeError, "asarray", "host_array", "memory of a CUDA device", f"DLPack's device type {kind}")
-    if device != current_device():
-        wrong(ValueError, "asarray", "host_array", f"memory of GPU {current_device()}, the one in use",
-              f"memory of GPU {device}")
+    if number != (used := device.current_device()):
+        wrong(ValueError, "asarray", "host_array", f"memory of GPU {used}, the one in use", f"memory of GPU {number}")
 
 
-def _by_dlpack(value: Any) -> tuple[dict[str, Any], Any]:
+def _by_dlpack(value: Any, device: Any) -> tuple[dict[str, Any], Any]:
     """Return address, shape, strides in bytes and type of `value`, and what keeps its memory."""
     from cuda.core.utils import StridedMemoryView
 
-    _check_place(value, *map(int, value.__dlpack_device__()))
+    kind, number = map(int, value.__dlpack_device__())
+    _check_place(value, kind, number, device)
     try:
-        view = StridedMemoryView.from_dlpack(value, stream_ptr=OUR_STREAM)
+        view = StridedMemoryView.from_dlpack(value, stream_ptr=device.stream())
     except BufferError as error:  # of a tensor that requires a gradient, for one
         wrong(ValueError, "asarray", "host_array", "an array that can be exported", str(error))
     dtype = np.dtype(view.dtype)
@@ -63,14 +63,14 @@ def _by_dlpack(value: Any) -> tuple[dict[str, Any], Any]:
     return _described(view.shape, strides, dtype.str, view.ptr, view.readonly), view
 
 
-def _by_interface(value: Any) -> tuple[dict[str, Any], Any]:
+def _by_interface(value: Any, device: Any) -> tuple[dict[str, Any], Any]:
     """Return the same by `__cuda_array_interface__`."""
     found = value.__cuda_array_interface__
     if found.get("mask") is not None:
         wrong(ValueError, "asarray", "host_array", "an array without a mask", "one with a mask")
     pointer, readonly = found["data"]
     if pointer:
-        _check_place(value, CUDA, device_of(pointer))
+        _check_place(value, CUDA, device.device_of(pointer), device)
     described = _described(found["shape"], found.get("strides"), found["typestr"], pointer, readonly)
     return described | {"stream": found.get("stream")}, value
 
