@@ -26,6 +26,14 @@ def test_every_package_is_listed() -> None:
     assert set(PYPROJECT["tool"]["setuptools"]["packages"]) == packages_on_disk()
 
 
+def test_sources_that_are_compiled_at_run_time_are_listed() -> None:
+    listed = PYPROJECT["tool"]["setuptools"]["package-data"]["refplay.kernels.cupy_cuda"]
+    folder = ROOT / "kernels" / "cupy_cuda"
+    sources = {path.name for path in folder.iterdir() if "cu" in path.suffix}
+    assert sources == {path.name for pattern in listed for path in folder.glob(pattern)}
+    assert len(sources) > 20
+
+
 def test_runtime_dependencies_are_five() -> None:
     names = {requirement.split(">=")[0] for requirement in PYPROJECT["project"]["dependencies"]}
     assert names == {"numpy", "numba", "scipy", "matplotlib", "rich"}

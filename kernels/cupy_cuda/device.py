@@ -6,8 +6,10 @@ with the same functions in this one's place, which runs the same kernels on the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
+from itertools import count
 from math import prod
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -24,8 +26,8 @@ import cupy
 from .compile import cubin
 
 __all__ = ["BLOCK", "DeviceArray", "Graph", "adopt", "architecture", "blocks_for", "bring", "current_device",
-           "device_of", "empty", "from_host", "gpu_of", "launch", "memory", "multiprocessors", "scratch", "stand_in",
-           "stream", "synchronize", "to_host", "zeros"]  # fmt: skip
+           "device_of", "empty", "from_host", "gpu_of", "launch", "memory", "multiprocessors", "rehearsal",
+           "scratch", "stand_in", "stream", "synchronize", "to_host", "zeros"]  # fmt: skip
 
 DeviceArray: Any = cupy.ndarray
 BLOCK = 256  # threads of a block where nothing asks for another number
@@ -58,7 +60,7 @@ def launch(kernel: str, grid: int | tuple[int, ...], block: int | tuple[int, ...
     (`double`). `shared` is the bytes of dynamic shared memory.
     """
     grid, block = _three(grid), _three(block)
-    if all(grid):
+    if all(grid) and not _rehearsing:
         function = _function(kernel, shared)
         if _captured is not None:
             _captured.extend(arguments)
@@ -102,6 +104,8 @@ def multiprocessors() -> int:
 
 def empty(shape: int | tuple[int, ...], dtype: str) -> Any:
     """Return new device memory."""
+    if _rehearsing:
+        return _nowhere(shape, dtype)
     with _stream():
         return cupy.empty(shape, dtype)
 
@@ -109,13 +113,15 @@ def empty(shape: int | tuple[int, ...], dtype: str) -> Any:
 def zeros(shape: int | tuple[int, ...], dtype: str) -> Any:
     """Return new device memory full of zeros."""
     array = empty(shape, dtype)
-    if array.nbytes:
+    if array.nbytes and not _rehearsing:
         array.data.memset_async(0, array.nbytes, _stream())
     return array
 
 
 def from_host(array: np.ndarray) -> Any:
     """Return a copy of a NumPy array in device memory."""
+    if _rehearsing:
+        return _nowhere(array.shape, array.dtype)
     with _stream():
         return cupy.asarray(array)
 
@@ -197,6 +203,28 @@ def scratch(n: int, dtype: str, name: str = "") -> Any:
     if key not in _scratch or _scratch[key].size < n:
         _scratch[key] = empty(max(n, 4096), dtype)
     return _scratch[key]
+
+
+_rehearsing = False
+_places = count(2**40, 2**40)  # addresses of what is not there, far apart
+
+
+@contextmanager
+def rehearsal() -> Iterator[dict[str, Any]]:
+    """Inside, arrays are made that have no memory, and nothing is copied or launched; yields the scratch asked for."""
+    global _rehearsing, _scratch
+    kept, _scratch, _rehearsing = _scratch, {}, True
+    try:
+        yield _scratch
+    finally:
+        _scratch, _rehearsing = kept, False
+
+
+def _nowhere(shape: int | tuple[int, ...], dtype: Any) -> Any:
+    """Return an array that has a form and an address, but no memory."""
+    size = prod(shape if isinstance(shape, tuple) else (shape,)) * np.dtype(dtype).itemsize
+    memory = cupy.cuda.UnownedMemory(next(_places), size, None, current_device())
+    return cupy.ndarray(shape, dtype, cupy.cuda.MemoryPointer(memory, 0))
 
 
 class Graph:

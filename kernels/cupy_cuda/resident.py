@@ -15,10 +15,10 @@ import numpy as np
 
 from .. import gpu
 from . import device
-from .device import BLOCK, Graph, blocks_for, launch, multiprocessors, scratch
+from .device import BLOCK, Graph, blocks_for, launch, multiprocessors, rehearsal, scratch
 from .launches import packs, power_of_two
 
-__all__ = ["Graph", "bring", "clip", "gather", "machine", "make_tape", "memory", "misses", "total"]
+__all__ = ["Graph", "bring", "clip", "gather", "machine", "make_tape", "memory", "misses", "rehearsal", "total"]
 VALUES = 4  # of a thread in a round, kAtOnce
 
 

@@ -195,6 +195,18 @@ def _numba_cuda_scratch(model: Model, batch_size: int, size: int) -> int:
 SLICES = 264  # of a norm, at most
 
 
+def _cupy_scratch(model: Model, batch_size: int, size: int) -> int:
+    """Return what a step asks for, which is gone through without memory and without a launch."""
+    kernels, dtype = load("cupy"), f"float{8 * size}"
+    device = new_resident(kernels)
+    with device.rehearsal() as scratch:
+        x, labels = kernels.empty((batch_size, *model.input_shape), dtype), kernels.empty((batch_size,), "int64")
+        weights = kernels.empty((batch_size,), dtype)
+        loss = Network(model, kernels, seed=0, dtype=dtype).backpropagate(kernels, x, labels, weights)
+        device.total(loss, kernels.empty((1,), "float64"), 0)
+    return sum(array.nbytes for array in scratch.values())
+
+
 def _framed(layer: Conv2D, shape: Shape) -> int:
     height, width, channels = shape
     return (height + 2 * layer.padding) * (width + 2 * layer.padding) * channels
@@ -204,4 +216,5 @@ def _framed(layer: Conv2D, shape: Shape) -> int:
 # is not here is taken to work in place.
 SCRATCH: dict[str, Callable[[Model, int, int], int]] = {
     "numpy": _numpy_scratch, "numba": _numba_scratch, "numba-cuda": _numba_cuda_scratch,
+    "cupy": _cupy_scratch,
 }  # fmt: skip

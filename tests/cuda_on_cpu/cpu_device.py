@@ -7,7 +7,8 @@ launch are the same `*.cu` files, compiled by g++.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,7 +33,7 @@ def blocks_for(n: int, block: int = BLOCK) -> int:
 def launch(kernel: str, grid: int | tuple[int, ...], block: int | tuple[int, ...], *arguments: Any,
            shared: int = 0) -> None:
     grid, block = _three(grid), _three(block)
-    if not all(grid):
+    if not all(grid) or _rehearsing:
         return
     if _captured is not None:
         _captured.append((kernel, grid, block, arguments, shared))
@@ -64,6 +65,8 @@ def architecture() -> int:
 
 def empty(shape: int | tuple[int, ...], dtype: str) -> Any:
     array = np.empty(shape, dtype).view(DeviceArray)
+    if _rehearsing:
+        return array  # never touched, it takes no memory
     array.view(np.uint8).fill(0xFF)  # NaN, and -1: what is not written shows
     return array
 
@@ -128,6 +131,19 @@ def scratch(n: int, dtype: str, name: str = "") -> Any:
     if key not in _scratch or _scratch[key].size < n:
         _scratch[key] = empty(max(n, 4096), dtype)
     return _scratch[key]
+
+
+_rehearsing = False
+
+
+@contextmanager
+def rehearsal() -> Iterator[dict[str, Any]]:
+    global _rehearsing, _scratch
+    kept, _scratch, _rehearsing = _scratch, {}, True
+    try:
+        yield _scratch
+    finally:
+        _scratch, _rehearsing = kept, False
 
 
 _captured: list[Any] | None = None

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -17,35 +18,58 @@ MODELS = {
 }
 
 
+def memory_of(array):
+    """Return what lives as long as the memory of an array; what stands in for one on the CPU is a view."""
+    return array.base if isinstance(array, np.ndarray) else array
+
+
 @pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 @pytest.mark.parametrize("rule", ["sgd", "adam"])
-def test_the_statement_is_what_a_step_holds(gpu, model, rule, monkeypatch):
-    from refplay.kernels.numba_cuda import device
-
+def test_the_statement_is_what_a_step_holds(gpu, backend, model, rule, monkeypatch):
+    device = import_module(f"{gpu.__name__}.device")
     held: dict[int, weakref.ref] = {}
 
     def counted(allocate):
         def call(*arguments, **options):
             array = allocate(*arguments, **options)
-            held[id(array)] = weakref.ref(array)
+            held[id(memory_of(array))] = weakref.ref(memory_of(array))
             return array
 
         return call
 
-    stated = step_memory(model, rule, BATCH, backend="numba-cuda")
+    stated = step_memory(model, rule, BATCH, backend=backend)
     monkeypatch.setattr(device, "_scratch", {})
-    for name in ("device_array", "to_device"):
-        monkeypatch.setattr(device.cuda, name, counted(getattr(device.cuda, name)))
+    if backend == "cupy":
+        tape = import_module(f"{gpu.__name__}.tape")
+        allocators = [(device, "empty"), (device, "from_host"), (device, "zeros"), (tape, "zeros")]
+    else:
+        allocators = [(device.cuda, "device_array"), (device.cuda, "to_device")]
+    for owner, name in allocators:
+        monkeypatch.setattr(owner, name, counted(getattr(owner, name)))
     split = Split(np.ones((20, *model.input_shape), np.float32), np.zeros(20, np.int64))
     step, gather = make_step(Network(model, gpu, seed=1), rule, BATCH), DeviceBatches(split, BATCH, 0, gpu)
     float(step(*gather(0), 0.1))
     gc.collect()
     alive = [array for array in (reference() for reference in held.values()) if array is not None]
-    scratch = list(device._scratch.values())
+    scratch = [memory_of(array) for array in device._scratch.values()]
     kept = sum(array.nbytes for array in alive if not any(array is each for each in scratch))
     data_set, log = split.x.nbytes + split.y.nbytes, 8
-    assert kept == stated.total - stated.scratch + data_set + log
+    numbers = 8 * (8 + 2 + 2) if backend == "cupy" else 0  # of a captured step: numbers of the update, counters, clipping
+    assert kept == stated.total - stated.scratch + data_set + log + numbers
+    if backend == "cupy":
+        assert sum(array.nbytes for array in scratch) == stated.scratch
+
+
+@pytest.mark.cupy
+def test_scratch_is_stated_without_an_allocation(gpu):
+    """A step in which products are cut into parts, and one with batches of a million."""
+    model = mlp((300,), 10, depth=1, width=40)
+    device = import_module(f"{gpu.__name__}.device")
+    before = set(device._scratch)
+    small, large = (step_memory(model, "sgd", batch, backend="cupy").scratch for batch in (64, 2**20))
+    assert 64 * 40 * 4 <= small < large
+    assert set(device._scratch) == before
 
 
 LARGE = {
@@ -56,6 +80,7 @@ LARGE = {
 }
 
 
+@pytest.mark.numba_cuda
 @pytest.mark.parametrize(("model", "batch"), LARGE.values(), ids=LARGE)
 def test_scratch_is_within_the_statement(gpu, model, batch, monkeypatch):
     """What the launches of a step are given is known without running them, which the simulator could not."""
