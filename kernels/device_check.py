@@ -16,7 +16,6 @@ import numpy as np
 from . import check, check_vectors
 from .arguments import type_name, wrong
 
-
 StandIn = Callable[[str, str, Any], np.ndarray]  # (kernel, name of the argument, device array)
 
 

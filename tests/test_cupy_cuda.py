@@ -1,4 +1,4 @@
-"""The GPU kernels of CuPy, compiled by g++ for the CPU, in a process of their own: they take the place of a GPU there."""
+"""The GPU kernels of CuPy, compiled by g++ for the CPU, in a process of their own, where that is the GPU."""
 
 import os
 import subprocess

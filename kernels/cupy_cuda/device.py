@@ -233,8 +233,8 @@ class Graph:
         graph = Graph(lambda: step())      # what `step` launches is captured, not run
         graph.launch()                     # all of it, in order; does not wait
 
-    It runs on the memory that the launches had, whatever has become of the arrays since; so it keeps them, scratch memory
-    included, which may have grown elsewhere by then.
+    It runs on the memory that the launches had, whatever has become of the arrays since; so it keeps them, scratch
+    memory included, which may have grown elsewhere by then.
     """
 
     def __init__(self, launches: Callable[[], Any]) -> None:

@@ -3,8 +3,8 @@
 A graph repeats its launches with the very arguments that they were captured with. So the update of a step that is to be
 captured runs with a `Tape` in the place of the backend's functions. Their numbers change from step to step (rates, the
 decay of an average): it launches them in a form that reads the numbers from its columns in device memory, in the row
-that a counter there names. The layers run with `tape.layers`, whose dropout masks count their steps on the GPU. The last
-launch of a step moves the counters on.
+that a counter there names. The layers run with `tape.layers`, whose dropout masks count their steps on the GPU. The
+last launch of a step moves the counters on.
 
     tape.note(row)         and then an update with the tape: its numbers are noted, nothing is launched
     tape.bring(first)      the numbers of all rows noted go to the GPU, in one copy; row 0 is step `first`

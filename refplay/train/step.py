@@ -95,6 +95,7 @@ def _captured(
     tape, loss = device.make_tape(1), DeviceLoss(k)
     state, count = RULES[rule].init(theta, k), 0
     given: tuple[Array | None, Array | None] = None, None
+    options: dict[str, Any] = {"smoothing": smoothing, "seed": seed}
     graph: Any = None
 
     def step(x: Array, labels: Array, rate: float) -> SupportsFloat:
@@ -102,7 +103,7 @@ def _captured(
 
         def launches() -> None:
             tape.capture()
-            loss.take(network.backpropagate(tape.layers, x, labels, weights, smoothing=smoothing, seed=seed, step=count))
+            loss.take(network.backpropagate(tape.layers, x, labels, weights, step=count, **options))
             update(theta, g, state, lr=rate, **hyperparameters, kernels=tape)
             tape.advance()
 

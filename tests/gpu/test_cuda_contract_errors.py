@@ -119,7 +119,8 @@ def test_wrong_dtypes(gpu, kernel, name):
         arguments = {**on_gpu(gpu, kernel), name: to_device(gpu, call_of(kernel)[name].astype(dtype))}
         refuses(gpu, kernel, arguments, TypeError, name)
     if len(names_of(kernel)) > 1:  # float32 and float64 in one call
-        refuses(gpu, kernel, {**on_gpu(gpu, kernel), name: to_device(gpu, call_of(kernel)[name].astype("float64"))}, TypeError)
+        wider = to_device(gpu, call_of(kernel)[name].astype("float64"))
+        refuses(gpu, kernel, {**on_gpu(gpu, kernel), name: wider}, TypeError)
 
 
 @cases(names_of)

@@ -78,8 +78,6 @@ def test_conv_is_within_the_rounding_of_its_sums(
 @pytest.mark.parametrize("tile", [(8, 8, 8), (8, 4, 8), (2, 2, 32)])
 def test_conv_with_the_tiles_in_use(run, reference, rng, assert_close, monkeypatch, tile):
     """More numbers than one for each thread, and more taps than a step."""
-    if gpu.__name__.endswith("cupy_cuda"):
-        return  # its tiles are small enough
     from refplay.kernels.numba_cuda import product, product4
 
     monkeypatch.setattr(product, "tile_for", lambda *_: product4.Tile(*tile))

@@ -2,8 +2,8 @@
 
 As tests/verify/test_equations.py does it for the CPU backends, with its corners, gradients and bounds: 1,000 steps of
 each rule, 4 ulp in float32 and 1e-13 in float64. The states that the steps start from are those of the CPU's run. On a
-GPU each of them is taken; without one, which is slow, the first six, where bias correction matters, and then every 61st:
-all families of gradients, all three starts of theta.
+GPU each of them is taken; without one, which is slow, the first six, where bias correction matters, and then every
+61st: all families of gradients, all three starts of theta.
 """
 
 import os

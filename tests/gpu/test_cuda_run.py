@@ -78,7 +78,9 @@ def test_a_plan_trains_on_the_backend_that_is_named(folder: Path, backend: str) 
         np.testing.assert_allclose(ours.curves[name].values, theirs.curves[name].values, rtol=bound)
 
 
-def test_another_backend_does_not_resume_a_round(folder: Path, backend: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_backend_does_not_resume_a_round(
+    folder: Path, backend: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["run", "plan.toml", "--backend", "numpy", "--workers", "1"]) == 0
     assert main(["run", "plan.toml", "--resume", "--workers", "1", "--backend", backend]) == 2
     assert "another fixed" in capsys.readouterr().err

@@ -50,7 +50,7 @@ def graphs(monkeypatch):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_replayed_steps_are_the_steps_launched_one_by_one(gpu, graphs, rule):
-    """Bit for bit, through rates and dropout masks that change; batches come in two arrays, or in new ones each time."""
+    """Bit for bit, through rates and dropout masks that change; batches come in two arrays, or each in its own."""
     found = []
     for anew in (False, True):
         network = Network(MODEL, gpu, seed=1)
