@@ -30,6 +30,7 @@ __all__ = ["BLOCK", "DeviceArray", "Graph", "adopt", "architecture", "blocks_for
            "scratch", "stand_in", "stream", "synchronize", "to_host", "zeros"]  # fmt: skip
 
 DeviceArray: Any = cupy.ndarray
+OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
 BLOCK = 256  # threads of a block where nothing asks for another number
 
 
@@ -66,8 +67,7 @@ def launch(kernel: str, grid: int | tuple[int, ...], block: int | tuple[int, ...
             _captured.extend(arguments)
         if _only_preparing:
             return
-        with _stream():
-            function(grid, block, tuple(0 if a is None else a for a in arguments), shared_mem=shared)
+        function(grid, block, arguments, shared_mem=shared, stream=_stream())
 
 
 def _three(size: int | tuple[int, ...]) -> tuple[int, ...]:
@@ -79,7 +79,8 @@ def _function(kernel: str, shared: int) -> Any:
     file, name = kernel.split(".")
     function = _module(file).get_function(name)
     if shared > 48 * 1024:  # more than that must be asked for
-        function.max_dynamic_shared_size_bytes = shared
+        driver = cupy.cuda.driver
+        driver.funcSetAttribute(function.ptr, driver.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared)
     return function
 
 
@@ -252,9 +253,19 @@ class Graph:
                 launches()
             finally:
                 _captured = None
-                self._graph = stream.end_capture()
-        self._graph.upload(_stream())
+                self._graph = _or_memory_error(stream.end_capture)
+        _or_memory_error(self._graph.upload, _stream())
 
     def launch(self) -> None:
         """Run what was captured."""
         self._graph.launch(_stream())
+
+
+def _or_memory_error(make: Callable[..., Any], *arguments: Any) -> Any:
+    """Call; what the runtime says of memory that is used up becomes a MemoryError, as CuPy's own is."""
+    try:
+        return make(*arguments)
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        if error.status != OUT_OF_MEMORY:
+            raise
+        raise MemoryError(f"no memory for a graph on the GPU: {error}") from None
