@@ -13,14 +13,14 @@ last launch of a step moves the counters on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import inf
 from typing import Any
 
 import numpy as np
 
-from . import dropout, optim, reduce
+from . import optim, reduce
 from .device import bring, launch, zeros
+from .layers import Layers
 
 COLUMNS = 8  # numbers of a step: a rule has one, weight decay one, an average two
 
@@ -31,7 +31,7 @@ class Tape:
     Attributes
     ----------
     layers
-        All of the backend's functions, for forward and backward passes.
+        The backend's functions for forward and backward passes; see `layers`.
 
     Parameters
     ----------
@@ -120,19 +120,3 @@ class Tape:
         columns = self._take(a, b)
         if columns:
             reduce.launch_axpby(0.0, x, 0.0, y, columns, self.row)
-
-
-class Layers:
-    """The functions of a backend; dropout takes the step from where a counter on the GPU lies."""
-
-    def __init__(self, backend: Any, step: Any) -> None:
-        self._backend, self._step = backend, step
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        return getattr(self._backend, name)  # type: ignore[no-any-return]
-
-    def dropout_forward(self, x: Any, y: Any, rate: float, seed: int, step: int, layer: int) -> None:
-        dropout.dropout(x, y, rate, seed, self._step, layer)
-
-    def dropout_backward(self, dy: Any, dx: Any, rate: float, seed: int, step: int, layer: int) -> None:
-        dropout.dropout(dy, dx, rate, seed, self._step, layer)

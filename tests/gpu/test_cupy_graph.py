@@ -48,6 +48,40 @@ def graphs(monkeypatch):
     return made
 
 
+FOLLOWED = {  # models, and how many of their dense layers an activation follows
+    "relu": (mlp(SHAPE, CLASSES, depth=2, width=9), 2),
+    "tanh": (mlp(SHAPE, CLASSES, depth=2, width=9, activation="tanh"), 2),
+    "gelu": (mlp(SHAPE, CLASSES, depth=2, width=9, activation="gelu"), 2),
+    "a norm follows": (mlp(SHAPE, CLASSES, depth=2, width=9, normalization="layer"), 0),
+    "sums in parts": (mlp((300,), CLASSES, depth=1, width=70, activation="tanh"), 1),
+}
+
+
+@pytest.mark.parametrize(("model", "followed"), FOLLOWED.values(), ids=FOLLOWED)
+def test_a_dense_layer_applies_the_activation_that_follows(gpu, monkeypatch, model, followed):
+    """The gradient is that of separate kernels, bit for bit, with a launch less for each activation."""
+    from refplay.kernels.cupy_cuda import activation, product
+    from refplay.kernels.cupy_cuda.layers import Layers
+
+    launched = []
+    for module in (activation, product):
+        launch = module.launch
+        monkeypatch.setattr(module, "launch",
+                            lambda kernel, *a, launch=launch, **o: launched.append(kernel) or launch(kernel, *a, **o))
+    x = gpu.asarray(np.random.default_rng(1).normal(size=(BATCH, *model.input_shape)).astype("f4"))
+    labels = batch(gpu, 1)[1]
+    weights, found = gpu.asarray(np.full(BATCH, 1 / BATCH, "f4")), []
+    for k in (gpu, Layers(gpu, gpu.zeros(1, "int64"))):
+        network = Network(model, gpu, seed=1)
+        network.backpropagate(k, x, labels, weights)
+        forward = [name for name in launched if "_nn_" in name or "_forward_" in name]
+        found.append((gpu.to_host(network.gradient), len(forward)))
+        launched.clear()
+    (separate, more), (fused, fewer) = found
+    np.testing.assert_array_equal(fused, separate)
+    assert more - fewer == followed
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_replayed_steps_are_the_steps_launched_one_by_one(gpu, graphs, rule):
     """Bit for bit, through rates and dropout masks that change; batches come in two arrays, or each in its own."""
