@@ -42,7 +42,8 @@ def compile_source(file: str, architecture: int, *more_options: str) -> tuple[by
                                   [text.encode() for text in headers.values()], [name.encode() for name in headers])
     try:
         nvrtc.compileProgram(program, (*OPTIONS, f"--gpu-architecture=sm_{architecture}", *more_options))
-        return nvrtc.getCUBIN(program), nvrtc.getProgramLog(program)
+        # CuPy drops the last byte, a zero that belongs to the ELF file: tools that read it as one would refuse.
+        return nvrtc.getCUBIN(program) + b"\0", nvrtc.getProgramLog(program)
     except nvrtc.NVRTCError as error:
         log = nvrtc.getProgramLog(program)
         raise CompileError(f"{file}.cu does not compile for sm_{architecture} ({error}):\n{log}") from None
