@@ -32,9 +32,9 @@ class Plan(NamedTuple):
     chunk: int
 
 
-# Estimates, in cycles of a multiprocessor; none was measured yet. Of float32, `speed` is the share of multiply-adds in
-# the inner loop, as tests/cuda_on_cpu/inner_loops.py counts them, a little less where loads have few threads to hide in.
-# Those of tensor cores and float64 are guesses.
+# Estimates, in cycles of a multiprocessor; none was measured yet. `speed` of float32 is the share of multiply-adds in
+# the inner loop, which tests/cuda_on_cpu/inner_loops.py counts, a little less where loads have few threads to hide in;
+# those of tensor cores and float64 are guesses.
 LANES = 128  # multiply-adds in a cycle
 ENOUGH_WARPS = 8  # so many hide the latency of arithmetic and shared memory, fewer do in proportion
 START = 1500  # of a block: the first panels on their way from memory, the last sums on theirs to it

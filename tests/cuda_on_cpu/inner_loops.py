@@ -3,8 +3,8 @@
     python -m pip install nvidia-cuda-nvdisasm
     python tests/cuda_on_cpu/inner_loops.py
 
-A multiprocessor issues one instruction for each of its four schedulers in a cycle; what is not a multiply-add is time in
-which none of that scheduler begins. `kernels/cupy_cuda/plan.py` takes its speeds of tiles from here.
+Each of the four schedulers of a multiprocessor issues an instruction in a cycle; what is no multiply-add is a cycle in
+which none begins. `kernels/cupy_cuda/plan.py` takes its speeds of tiles from here.
 """
 
 from __future__ import annotations
