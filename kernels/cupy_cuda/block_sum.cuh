@@ -9,8 +9,8 @@ __device__ inline double warp_sum(double value) {
   return value;
 }
 
-// To the threads of the first warp, 0 to the others; blocks are whole warps, up to 32 of them. Each warp adds its lanes, then the first
-// warp adds the warps.
+// To the threads of the first warp, 0 to the others; blocks are whole warps, up to 32 of them. Each warp adds its lanes,
+// then the first warp adds the warps.
 template <int kThreads>
 __device__ inline double block_sum(double value) {
   constexpr int kWarps = kThreads / 32;

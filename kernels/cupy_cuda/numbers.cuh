@@ -1,10 +1,10 @@
 // Arithmetic on single numbers that several kernels share.
 #pragma once
 
-// 1 / n for 1 <= n < 2^60, within an ulp. The quotient of doubles that the compiler makes may end in a call, for numbers
-// that are none of these, and takes registers from all that lives around it. Here a quotient of floats within 2 ulp,
-// 2^-22, is squared away by Newton's method: its error is below 2^-43 after the first step, below 2^-86 after the second,
-// but for the roundings of the second.
+// 1 / n for 1 <= n < 2^60, within an ulp. The quotient of doubles that the compiler makes may end in a call, for
+// numbers that are none of these, and takes registers from all that lives around it. Here a quotient of floats within 2
+// ulp, 2^-22, is squared away by Newton's method: its error is below 2^-43 after the first step, below 2^-86 after the
+// second, but for the roundings of the second.
 __device__ inline double reciprocal(double n) {
   double r = __fdividef(1.0f, float(n));
   r = fma(r, fma(-n, r, 1.0), r);

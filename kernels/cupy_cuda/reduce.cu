@@ -5,8 +5,8 @@
 constexpr int kAtOnce = 4;  // packs that a thread asks for before it uses the first
 
 // The sum of g_i^2 over the values of this thread: packs `threads` apart, or single values where g does not begin at a
-// multiple of 16 bytes. In double: float32 squares are exact there and never leave its range. Those of doubles may, which
-// is why they count times `unit`, a power of two.
+// multiple of 16 bytes. In double: float32 squares are exact there and never leave its range. Those of doubles may,
+// which is why they count times `unit`, a power of two.
 template <class T>
 __device__ inline double own_squares(const T* g, long long n, double unit, long long thread, long long threads) {
   const auto scaled = [unit](T value) { return sizeof(T) == 8 ? unit * double(value) : double(value); };
@@ -64,9 +64,9 @@ __device__ inline void norm_and_clip(const T* g, long long n, double unit, doubl
 
 #define KERNEL extern "C" __global__ void __launch_bounds__(kThreads)
 
-// Factors come by value, or, in a step that is replayed as a graph, from device memory at the index *t. They stay doubles:
-// the two of an average must add up to 1, and with a decay of 0.9999 rounded to float32 they would miss it by 3e-4 of the
-// smaller.
+// Factors come by value, or, in a step that is replayed as a graph, from device memory at the index *t. They stay
+// doubles: the two of an average must add up to 1. With 0.9999 and 0.0001 rounded to float32, an average of ones settles
+// at 1 - 1.7e-4.
 #define VECTOR_KERNELS(T, dtype)                                                                                       \
   extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                            \
   norm_and_clip_##dtype(const T* g, long long n, double unit, double threshold, double* partial, unsigned* arrived,    \
