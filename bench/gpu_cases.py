@@ -2,6 +2,7 @@
 
 A case counts the bytes that no implementation can avoid (each input read once, each output written once) and the
 operations of products. PyTorch's operators allocate what they return from a pool that costs next to nothing.
+Products are in gpu_products.py.
 """
 
 from __future__ import annotations
@@ -17,15 +18,28 @@ CLASSES, FEATURES, CHANNELS, GROUPS = 1024, 1024, 256, 4
 # The convolutions of the ConvNet (28x28) and of a WideResNet (32x32): N, H, W, C, K; 3x3 filters, padding 1.
 CONVOLUTIONS = {"convnet-1": (512, 28, 28, 1, 32), "convnet-2": (512, 14, 14, 32, 64),
                 "wide-1": (128, 32, 32, 160, 160), "wide-2": (128, 16, 16, 320, 320), "wide-3": (128, 8, 8, 640, 640)}
+SMALL_CONVOLUTIONS = {"convnet-1": (2, 7, 7, 1, 4), "wide-1": (1, 5, 6, 20, 12)}  # of a dry run
+
+
+CLOSE = 1e-4  # of the norm of a result; rounding in float32 explains less
+ONE_STEP = 1e-6  # of parameters, which a step moves by a thousandth
 
 
 class Case(NamedTuple):
-    """One thing to measure. `calls` are those of the contenders, ours first; each returns its result."""
+    """One thing to measure. `calls` are those of the contenders, ours first.
+
+    Each returns its result; where it does not, `values` gives ours and PyTorch's after each has been called once.
+    Without that, results are not compared: the same work has other results there.
+    """
 
     name: str
     calls: dict[str, Callable[[], Any]]
     bytes: int
     operations: int = 0
+    ceiling: str = "copy"  # or the precision of cuBLAS's product: see gpu_clock.Ceilings
+    close: float = CLOSE  # how far results may lie apart, of their norm
+    values: Callable[[], tuple[Any, Any]] | None = None
+    short: bool = False  # shorter than the launch of a call from Python takes: measured in graphs, where there are
 
 
 class Arrays:
@@ -68,7 +82,7 @@ def activations(a: Arrays, n: int) -> Iterator[Case]:
 
 
 def rules(a: Arrays, n: int) -> Iterator[Case]:
-    """The six rules, one step after the other on the same vectors, so that the result of one is not checked."""
+    """The six rules, one step after the other on the same vectors; PyTorch's RMSProp and NAdam are other equations."""
     from rule_cases import LEARNING_RATE, hyperparameters
 
     from refplay.optim import RULES
@@ -87,16 +101,18 @@ def rules(a: Arrays, n: int) -> Iterator[Case]:
         parameter.grad = tg
         peer = make_optimizer(name, [parameter], LEARNING_RATE, chosen).step
         vectors = {"sgd": 3, "momentum": 5, "nesterov": 5}.get(name, 7)
-        yield Case(name, {"ours": step, "torch": peer}, vectors * 4 * n)
+        values = None if name in ("rmsprop", "nadam") else lambda theta=theta, theirs=ttheta: (theta, theirs)
+        yield Case(name, {"ours": step, "torch": peer}, vectors * 4 * n, close=ONE_STEP, values=values)
 
 
 def vectors(a: Arrays, n: int) -> Iterator[Case]:
     k = a.kernels
     (x, tx), (y, ty), out = a.draw(n), a.draw(n), a.empty(n)
-    yield Case("l2_norm", {"ours": lambda: k.l2_norm(x), "torch": lambda: tx.norm()}, 4 * n)
-    yield Case("scale", {"ours": lambda: k.scale(x, 1.0), "torch": lambda: tx.mul_(1.0)}, 8 * n)
+    yield Case("l2_norm", {"ours": lambda: k.l2_norm(x), "torch": lambda: float(tx.norm())}, 4 * n)
+    yield Case("scale", {"ours": lambda: k.scale(x, -1.0), "torch": lambda: tx.mul_(-1.0)}, 8 * n,
+               values=lambda: (x, tx))
     yield Case("axpby", {"ours": lambda: k.axpby(0.5, x, 0.5, y), "torch": lambda: ty.mul_(0.5).add_(tx, alpha=0.5)},
-               12 * n)
+               12 * n, values=lambda: (y, ty))
     yield Case("dropout", {"ours": lambda: k.dropout_forward(x, out, 0.1, 1, 2, 3),
                            "torch": lambda: a.torch.nn.functional.dropout(tx, 0.1)}, 8 * n)
 
@@ -111,16 +127,26 @@ def norms(a: Arrays, n: int) -> Iterator[Case]:
     def side_by_side(t: Any) -> Any:  # ghost batches as channels: one call of PyTorch normalizes all
         return t.permute(1, 0, 2).reshape(rows, GROUPS * CHANNELS)
 
+    def apart_again(t: Any) -> Any:
+        return t.reshape(rows, GROUPS, CHANNELS).permute(1, 0, 2)
+
     gx, gdy, wide = side_by_side(tx).contiguous(), side_by_side(tdy).contiguous(), tgamma.repeat(GROUPS)
     _, tmean, tinverse = ops.native_batch_norm(gx, wide, tbeta.repeat(GROUPS), None, None, True, 0.1, EPSILON)
     many = tbeta.repeat(GROUPS)
+
+    def torch_forward() -> Any:
+        return ops.native_batch_norm(gx, wide, many, None, None, True, 0.1, EPSILON)[0]
+
+    def torch_backward() -> Any:
+        wanted = [True, True, True]
+        return ops.native_batch_norm_backward(gdy, gx, wide, None, None, tmean, tinverse, True, EPSILON, wanted)[0]
+
     yield Case("batch_norm_forward", {
-        "ours": lambda: k.batch_norm_forward(x, gamma, beta, y, mean, var, EPSILON),
-        "torch": lambda: ops.native_batch_norm(gx, wide, many, None, None, True, 0.1, EPSILON)}, size_of(x.shape) * 2)
+        "ours": lambda: k.batch_norm_forward(x, gamma, beta, y, mean, var, EPSILON), "torch": torch_forward},
+        size_of(x.shape) * 2, values=lambda: (y, apart_again(torch_forward())))
     yield Case("batch_norm_backward", {
         "ours": lambda: k.batch_norm_backward(x, gamma, mean, var, dy, dx, dgamma, dbeta, EPSILON),
-        "torch": lambda: ops.native_batch_norm_backward(gdy, gx, wide, None, None, tmean, tinverse, True, EPSILON,
-                                                        [True, True, True])}, size_of(x.shape) * 3)
+        "torch": torch_backward}, size_of(x.shape) * 3, values=lambda: (dx, apart_again(torch_backward())))
     b = n // FEATURES
     (x2, tx2), (dy2, tdy2) = a.draw(b, FEATURES), a.draw(b, FEATURES)
     (gamma2, tgamma2), (beta2, tbeta2) = a.draw(FEATURES), a.draw(FEATURES)
@@ -154,36 +180,26 @@ def loss(a: Arrays, n: int) -> Iterator[Case]:
         size_of(z.shape) * 2)
 
 
-Product = Callable[[str, Any, Any, Any], None]
-
-
-def products(a: Arrays, n: int, names: tuple[str, ...], product: Product) -> Iterator[Case]:
-    """Square products of n x n by each version `names` of ours, and by cuBLAS with TF32 off."""
-    (x, tx), (w, tw), y = a.draw(n, n), a.draw(n, n), a.empty(n, n)
-    for name in names:
-        yield Case(f"product {name} {n}", {"ours": lambda name=name: (product(name, x, w, y), y)[1],
-                                           "cublas": lambda: tx @ tw}, size_of(*[(n, n)] * 3), 2 * n**3)
-
-
-def convolutions(a: Arrays, scale: float) -> Iterator[Case]:
-    """The three passes of a convolution, against cuDNN in float32 with channels last; `scale` cuts the batch."""
+def convolutions(a: Arrays, n: int) -> Iterator[Case]:
+    """The passes of a convolution, against cuDNN in float32 with channels last and first; small where `n` is."""
     k, ops = a.kernels, a.torch.ops.aten
-    for name, (images, h, w, c, filters) in CONVOLUTIONS.items():
-        n = max(1, int(images * scale))
-        (x, tx), (weight, tweight) = a.draw(n, h, w, c), a.draw(3, 3, c, filters)
-        (b, tb), (dy, tdy) = a.draw(filters), a.draw(n, h, w, filters)
-        y, dx, dw, db = a.empty(n, h, w, filters), a.empty(n, h, w, c), a.empty(3, 3, c, filters), a.empty(filters)
-        images_, grads = tx.permute(0, 3, 1, 2), tdy.permute(0, 3, 1, 2)
-        last = tweight.permute(3, 2, 0, 1).contiguous(memory_format=a.torch.channels_last)
-        operations = 2 * n * h * w * 9 * c * filters
-        moved = size_of(x.shape, weight.shape, y.shape)
-        yield Case(f"conv2d_forward {name}", {
-            "ours": lambda x=x, w=weight, b=b, y=y: (k.conv2d_forward(x, w, b, y, 1, 1), y)[1],
-            "cudnn": lambda i=images_, w=last, b=tb: a.torch.conv2d(i, w, b, padding=1).permute(0, 2, 3, 1)},
-            moved, operations)
-        yield Case(f"conv2d_backward {name}", {
-            "ours": lambda x=x, w=weight, dy=dy, dx=dx, dw=dw, db=db: (k.conv2d_backward(x, w, dy, dx, dw, db, 1, 1),
-                                                                        dx)[1],
-            "cudnn": lambda i=images_, g=grads, w=last: ops.convolution_backward(
-                g, i, w, [w.shape[0]], [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [True] * 3)[0].permute(0, 2, 3, 1)},
-            2 * moved, 2 * operations)
+    for name, (images, h, w, c, filters) in CONVOLUTIONS.items() if n >= 2**20 else SMALL_CONVOLUTIONS.items():
+        (x, tx), (weight, tweight) = a.draw(images, h, w, c), a.draw(3, 3, c, filters)
+        (b, tb), (dy, tdy) = a.draw(filters), a.draw(images, h, w, filters)
+        y, dx, dw, db = a.empty(*dy.shape), a.empty(*x.shape), a.empty(*weight.shape), a.empty(filters)
+
+        def cudnn(layout: Any, tx: Any = tx, tdy: Any = tdy, tw: Any = tweight, tb: Any = tb) -> tuple[Any, Any]:
+            i, g = (t.permute(0, 3, 1, 2).contiguous(memory_format=layout) for t in (tx, tdy))
+            w = tw.permute(3, 2, 0, 1).contiguous(memory_format=layout)
+            wanted = [w.shape[0]], [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [True] * 3
+            return (lambda: a.torch.conv2d(i, w, tb, padding=1).permute(0, 2, 3, 1),
+                    lambda: ops.convolution_backward(g, i, w, *wanted)[0].permute(0, 2, 3, 1))
+
+        last, first = cudnn(a.torch.channels_last), cudnn(a.torch.contiguous_format)
+        ours = (lambda x=x, w=weight, b=b, y=y: (k.conv2d_forward(x, w, b, y, 1, 1), y)[1],
+                lambda x=x, w=weight, dy=dy, dx=dx, dw=dw, db=db: (
+                    k.conv2d_backward(x, w, dy, dx, dw, db, 1, 1), dx)[1])
+        moved, operations = size_of(x.shape, weight.shape, y.shape), 2 * images * h * w * 9 * c * filters
+        for i, (way, times) in enumerate((("forward", 1), ("backward", 2))):
+            calls = {"ours": ours[i], "cudnn": last[i], "cudnn-nchw": first[i]}
+            yield Case(f"conv2d_{way} {name}", calls, times * moved, times * operations, "float32", short=True)

@@ -8,7 +8,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -42,6 +42,14 @@ class Results:
         if self._run not in runs:
             runs.append(self._run)
         cases[key] = {**record, "run": runs.index(self._run)}
+        self._write()
+
+    def forget(self, key: str) -> None:
+        """Keep no record of a case."""
+        if self.data["cases"].pop(key, None) is not None:
+            self._write()
+
+    def _write(self) -> None:
         self._forget_unused_runs()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         scratch = self.path.with_suffix(".tmp")
@@ -67,11 +75,14 @@ def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return {k: v for k, v in one.items() if k not in differ} == {k: v for k, v in other.items() if k not in differ}
 
 
-def describe_run(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a reader needs to judge and repeat the figures of this run; `settings` are the command's own."""
+def describe_run(settings: Mapping[str, Any], packages: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what a reader needs to judge and repeat the figures of this run.
+
+    `settings` are the command's own; of `packages`, beside those of every run, the versions are told where installed.
+    """
     return {
         "machine": _machine(),
-        "versions": _versions(),
+        "versions": _versions((*_PACKAGES, *packages)),
         "commit": _commit(),
         "date": datetime.now(UTC).date().isoformat(),
         "command": shlex.join(["python", os.path.relpath(sys.argv[0], ROOT), *sys.argv[1:]]),
@@ -102,9 +113,9 @@ def _cpuinfo(field: str) -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), "")
 
 
-def _versions() -> dict[str, str]:
+def _versions(packages: Sequence[str]) -> dict[str, str]:
     found = {"python": platform.python_version()}
-    for package in _PACKAGES:
+    for package in packages:
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
@@ -113,12 +124,15 @@ def _versions() -> dict[str, str]:
 
 
 def _commit() -> str:
-    """Return the commit of the checkout, with a plus where files that make a difference have changed since."""
+    """Return the commit of the checkout, with a plus where files that make a difference have changed since.
+
+    A copy of the files alone, as a machine that is lent may get, has none: there REFPLAY_COMMIT says it.
+    """
     command = ["git", "-C", str(ROOT)]
     try:
         head = subprocess.run([*command, "rev-parse", "--short=10", "HEAD"], check=True, capture_output=True, text=True)
         changed = subprocess.run([*command, "status", "--porcelain", "--untracked-files=no", "refplay", "kernels"],
                                  check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get("REFPLAY_COMMIT", "unknown")
     return head.stdout.strip() + ("+" if changed.stdout.strip() else "")

@@ -102,7 +102,7 @@ def steps(data: Data, suffix: str = "") -> str:
                 for size, record in cases]
         parts.append(f"{NAMES[model]}:\n\n" + markdown(
             ["batch", *(NAMES[name] for name in names), "better peer / refplay (quartiles)"], rows))
-    return _with_runs(data, "\n\n".join(parts), [r for m in MODELS for _, r in _cases(data, m, suffix)])
+    return with_runs(data, "\n\n".join(parts), [r for m in MODELS for _, r in _cases(data, m, suffix)])
 
 
 def summary(data: Data) -> str:
@@ -111,7 +111,7 @@ def summary(data: Data) -> str:
     sizes = sorted({size for cases in table.values() for size in cases})
     rows = [[NAMES[model], *(_cell(cases.get(size)) for size in sizes)] for model, cases in table.items() if cases]
     records = [record for cases in table.values() for record in cases.values()]
-    return _with_runs(data, markdown(["batch", *(f"{size:,}" for size in sizes)], rows), records)
+    return with_runs(data, markdown(["batch", *(f"{size:,}" for size in sizes)], rows), records)
 
 
 def _cell(record: Data | None) -> str:
@@ -129,7 +129,7 @@ def rules(data: Data) -> str:
                          ratio(record), _bandwidth(rule, size, record)])
     head = ["rule", "values", "refplay", "PyTorch", "PyTorch, compiled", "optax", "better peer / refplay (quartiles)",
             "share of the triad's bandwidth"]
-    return _with_runs(data, markdown(head, rows), records)
+    return with_runs(data, markdown(head, rows), records)
 
 
 def _bandwidth(rule: str, size: int, record: Data) -> str:
@@ -158,7 +158,7 @@ def kernels(data: Data) -> str:
                 names = (OURS, "torch-malloc", "torch-channels-last")
                 rows.append([f"{title}, {way}", *(_microseconds(record, name) for name in names), ratio(record)])
     head = ["kernel", "refplay", "PyTorch", "channels last", "better peer / refplay (quartiles)"]
-    return _with_runs(data, markdown(head, rows), records)
+    return with_runs(data, markdown(head, rows), records)
 
 
 def load(data: Data) -> str:
@@ -179,7 +179,7 @@ def load(data: Data) -> str:
                 ])  # fmt: skip
     head = ["model, batch", "busy processes", "refplay, loaded", "refplay slows", "better peer slows", "others slow",
             "best peer / refplay, loaded"]
-    return _with_runs(data, markdown(head, rows), records)
+    return with_runs(data, markdown(head, rows), records)
 
 
 def avx2(data: Data) -> str:
@@ -191,7 +191,7 @@ def compile_time(data: Data) -> str:
     """Cold and warm starts."""
     record = data["cases"].get("compile time")
     rows = [] if record is None else [[what, number(row["median_s"])] for what, row in record["rows"].items()]
-    return _with_runs(data, markdown(["", "seconds"], rows), [record] if record else [])
+    return with_runs(data, markdown(["", "seconds"], rows), [record] if record else [])
 
 
 def studies(data: Data) -> str:
@@ -201,7 +201,7 @@ def studies(data: Data) -> str:
         [name, number(row["trials_per_s"]), "{}–{}".format(*map(number, row["quartiles"])),
          number(1e3 * row["trial_s"])] for name, row in record["rows"].items()]  # fmt: skip
     head = ["", "trials per second", "quartiles", "milliseconds a trial"]
-    return _with_runs(data, markdown(head, rows), [record] if record else [])
+    return with_runs(data, markdown(head, rows), [record] if record else [])
 
 
 TABLES: dict[str, Callable[[Data], str]] = {
@@ -210,7 +210,7 @@ TABLES: dict[str, Callable[[Data], str]] = {
 }  # fmt: skip
 
 
-def _with_runs(data: Data, table: str, records: Sequence[Data]) -> str:
+def with_runs(data: Data, table: str, records: Sequence[Data]) -> str:
     """Return the table with the runs that it is made from below it."""
     if not records:
         return "Not measured yet."
@@ -227,7 +227,9 @@ def describe(run: Data) -> str:
     """Return one line on a run."""
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
     note = f" {run['note']}" if "note" in run else ""
-    return f"<sub>{run['date']}, {run['machine']}; {versions}; commit {run['commit']}; `{run['command']}`.{note}</sub>"
+    gpu = ", ".join(f"{name} {value}" for name, value in run.get("gpu", {}).items())
+    machine = f"{gpu}; {run['machine']}" if gpu else run["machine"]
+    return f"<sub>{run['date']}, {machine}; {versions}; commit {run['commit']}; `{run['command']}`.{note}</sub>"
 
 
 def tables_of(data: Data) -> dict[str, str]:

@@ -138,14 +138,17 @@ def _measure_size(setup: Setup, size: int, peers: Sequence[str], seconds: float)
     for name in (OURS, *peers):
         try:
             network = network or setup.network()
-            contenders[name] = _contender(setup, name, network, size)
+            contenders[name] = make_contender(setup, name, network, size)
         except MemoryError:
             failed[name] = failure(size, stated.get(name, 0), "out of memory")
     return {**time_in_turns(contenders, size, stated, seconds), **failed}
 
 
-def _contender(setup: Setup, name: str, network: Network, size: int) -> Contender:
-    """Return refplay or a peer with its step and its batches: on a GPU, both work where the data set lies there."""
+def make_contender(setup: Setup, name: str, network: Network, size: int) -> Contender:
+    """Return refplay or a peer with its step and its batches: on a GPU, both work where the data set lies there.
+
+    refplay trains `network` itself, a peer a copy of it as it is now.
+    """
     if name == OURS:
         return Contender(setup.gather(size), setup.step(network, size), setup.waits_every)
     gpu = setup.device is not None and sees_gpu(name)
