@@ -46,7 +46,7 @@ def measure(case: Case, wait: Call, graph: MakeGraph | None = None) -> dict[str,
     rounds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(ROUNDS):
         for name, call in calls.items():
-            rounds[name].append(1e6 * seconds(call, wait) / times)
+            rounds[name].append(round(1e6 * seconds(call, wait) / times, 4))
     found = summarize(rounds)
     ours = found["median_us"][OURS]
     return found | {"rounds_us": rounds, "graphs": times > 1, "bytes": case.bytes, "operations": case.operations,
@@ -88,7 +88,8 @@ class Ceilings:
         """Return the rate of a copy of 1 GiB within the GPU ("copy"), or of products of 8192 ("float32", ...)."""
         if kind not in self._found:
             self._found[kind] = self._copy() if kind == "copy" else self._product(kind)
-            print(f"ceiling: {kind} {self._found[kind]:.0f} {'GB/s' if kind == 'copy' else 'TFLOP/s of cuBLAS'}")
+            unit = "GB/s" if kind == "copy" else "TFLOP/s of cuBLAS"
+            print(f"ceiling: {kind} {self._found[kind]:.0f} {unit}", flush=True)
         return self._found[kind]
 
     def share(self, case: Case, record: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,9 +70,9 @@ def describe_device() -> dict[str, str]:
     query = ["nvidia-smi", "--id=0", f"--query-gpu={','.join(names.values())}", "--format=csv,noheader"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, check=True, timeout=60).stdout
-    except (OSError, subprocess.SubprocessError):
+        return dict(zip(names, answer.strip().split(", "), strict=True))
+    except (OSError, subprocess.SubprocessError, ValueError):  # no reason to measure nothing
         return dict.fromkeys(names, "unknown")
-    return dict(zip(names, answer.strip().split(", "), strict=True))
 
 
 def _libraries(backend: str) -> dict[str, str]:
@@ -94,7 +94,7 @@ def attempt(name: str, action: Callable[[], str], results: Results | None) -> bo
     try:
         print(action(), flush=True)
     except Exception as error:
-        traceback.print_exc()
+        traceback.print_exc(limit=-4)
         print(f"{name:32} FAILED: {in_short(error)}", flush=True)
         if results is not None:
             results.put(name, failure(in_short(error)))

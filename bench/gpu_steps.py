@@ -9,6 +9,7 @@ same. They are then timed in turns. Results go to bench/results/gpu-<backend>.js
 a contender that fails is written down as failed and the others go on (exit code 1). Without a GPU:
 
     REFPLAY_CUDA_ON_CPU=1 python bench/gpu_steps.py --backend cupy --sizes 1 2 --peers torch --examples 8
+    NUMBA_ENABLE_CUDASIM=1 python bench/gpu_steps.py --backend numba-cuda --models small --sizes 2 --examples 8
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from workloads import CLASSES, MODELS
 
 from refplay.data import Dataset, Split
 from refplay.errors import InputError
+from refplay.nn import mlp
 from refplay.procedures.peers import PEERS, check_peer, sees_gpu
 from refplay.procedures.setup import Setup
 from refplay.procedures.stopwatch import Contender, time_in_turns
@@ -36,6 +38,7 @@ from refplay.procedures.throughput import OURS as REFPLAY
 from refplay.procedures.throughput import make_contender
 
 NAMES = ("mlp-256", "mlp-1024", "convnet")  # the one that takes longest last: it gets the time that is left
+SMALL = {"small": lambda batch: mlp((16,), CLASSES, depth=1, width=8)}  # of a dry run in Numba's simulator
 SIZES = (1, 8, 64, 512, 4096, 16384, 65536)
 EXAMPLES = 2**17  # of the training set
 COMPARED, CLOSE = 5, 5e-5  # first steps, and how far their losses may lie apart: by four updates they fall by 1e-3
@@ -74,8 +77,9 @@ def make_contenders(
             return
         losses = [float(made[name].step(*made[name].gather(step))) for step in range(COMPARED)]
         expected.extend(losses[len(expected) :])  # of the first that runs: a peer, if there is one
-        if not np.allclose(losses, expected, rtol=CLOSE, atol=0.0):
-            raise OtherWorkError(f"its first losses are {losses}, not {expected}")
+        for step, (loss, others) in enumerate(zip(losses, expected, strict=True)):
+            if not abs(loss - others) <= CLOSE * abs(others):
+                raise OtherWorkError(f"its loss in step {step} is {loss:.7g}, not {others:.7g}")
 
     turns = [(make, name) for name in (REFPLAY, *peers)]  # all take the weights before ours is trained
     turns += [(begin, name) for name in (*peers, REFPLAY)]
@@ -83,7 +87,7 @@ def make_contenders(
         try:
             action(name)
         except Exception as error:
-            traceback.print_exc()
+            traceback.print_exc(limit=-4)
             made.pop(name, None)
             errors[name] = in_short(error)
     return made, errors
@@ -114,28 +118,29 @@ def measure_model(model: str, given: argparse.Namespace, run: dict[str, Any]) ->
     dry, results = is_dry(given.backend), results_of(given, run)
     load_backend(given.backend)
     torch.backends.cudnn.benchmark = True  # as a user would have it who wants speed
-    data = drawn(MODELS[model](1).input_shape, given.examples)
-    failed = 0
+    make_model = (MODELS | SMALL)[model]
+    data = drawn(make_model(1).input_shape, given.examples)
+    failed: set[int] = set()
 
     def one_size(size: int) -> str:
         if "torch-compile" in given.peers:  # for this size alone: for the second one it would make code for all
             torch._dynamo.reset()
-        setup = Setup(MODELS[model](size), data, "adam", backend=given.backend, name=model)
+        setup = Setup(make_model(size), data, "adam", backend=given.backend, name=model)
         record = measure_size(setup, size, given.peers, given.seconds, dry)
         if results is not None:
             results.put(f"{model}:{size}", record)
         if record["errors"]:
-            nonlocal failed
-            failed += 1
+            failed.add(size)
         return line(f"{model}:{size}", record, dry)
 
     for size in given.sizes:
         if not dry and given.end - monotonic() < TURN:
             print(f"{model}:{size} and larger: no time was left", flush=True)
-            return failed + 1
-        failed += not attempt(f"{model}:{size}", lambda size=size: one_size(size), results)
+            return len(failed) + 1
+        if not attempt(f"{model}:{size}", lambda size=size: one_size(size), results):
+            failed.add(size)
         tidy(given.backend, torch)
-    return failed
+    return len(failed)
 
 
 def tidy(backend: str, torch: Any) -> None:
@@ -174,7 +179,7 @@ def main() -> int:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX would take three quarters of the memory
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_options(parser)
-    parser.add_argument("--models", nargs="+", default=NAMES, choices=NAMES)
+    parser.add_argument("--models", nargs="+", default=NAMES, choices=(*NAMES, *SMALL))
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="batch sizes")
     parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
     parser.add_argument("--examples", type=int, default=EXAMPLES, help="of the training set")

@@ -25,7 +25,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from results import ROOT
 from summary import OURS, OURS_ROUNDED
-from tables import MODELS, NAMES, markdown, number, ratio, replace_tables, steps, with_runs
+from tables import MODELS, NAMES, markdown, number, ratio, replace_tables, with_runs
+from tables import steps as step_tables
 
 from refplay.plot.style import (
     BLUE,
@@ -87,6 +88,16 @@ def _rate(record: Data, faster: float) -> list[str]:
 def _natural(name: str) -> list[Any]:
     """Return what sorts names by the numbers in them: 1024 after 128."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
+def steps(data: Data) -> str:
+    """Whole training steps: a table for each model with the ratio to the best peer of each size, and what failed."""
+    where: dict[str, list[str]] = {}
+    for name, record in sorted(data["cases"].items(), key=lambda case: _natural(case[0])):
+        for who, why in record["errors"].items() if name.partition(":")[0] in MODELS else ():
+            where.setdefault(f"{NAMES[who]} failed: {why}", []).append(name)
+    failed = "\n".join(f"- {what} ({', '.join(names)})" for what, names in where.items())
+    return "\n\n".join(part for part in (step_tables(data), failed) if part)
 
 
 TABLES: dict[str, Callable[[Data], str]] = {"kernels": kernels, "steps": steps}
