@@ -42,7 +42,6 @@ SMALL = {"small": lambda batch: mlp((16,), CLASSES, depth=1, width=8)}  # of a d
 SIZES = (1, 8, 64, 512, 4096, 16384, 65536)
 EXAMPLES = 2**17  # of the training set
 COMPARED, CLOSE = 5, 5e-5  # first steps, and how far their losses may lie apart: by four updates they fall by 1e-3
-LARGE, WAITS = 16384, 4  # from this size on, steps are so long that waiting for every fourth weighs nothing
 TURN = 25.0  # seconds that a size takes at least: with less left, none is begun
 
 
@@ -98,8 +97,6 @@ def measure_size(setup: Setup, size: int, peers: list[str], seconds: float, dry:
     contenders, errors = make_contenders(setup, size, peers, dry)
     if dry:
         return {"errors": errors, "median_us": dict.fromkeys(contenders, 0.0)}
-    if size >= LARGE:
-        contenders = {name: contender._replace(waits_every=WAITS) for name, contender in contenders.items()}
     timings = time_in_turns(contenders, size, {REFPLAY: setup.memory(size)}, seconds)
     errors |= {name: timing.failed for name, timing in timings.items() if timing.failed}
     done = {OURS if name == REFPLAY else name: timing for name, timing in timings.items() if not timing.failed}
@@ -120,13 +117,14 @@ def measure_model(model: str, given: argparse.Namespace, run: dict[str, Any]) ->
     torch.backends.cudnn.benchmark = True  # as a user would have it who wants speed
     make_model = (MODELS | SMALL)[model]
     data = drawn(make_model(1).input_shape, given.examples)
+    peers = [peer for peer in given.peers if len(data.train.x.shape) == 4 or peer != "torch-channels-last"]  # no images
     failed: set[int] = set()
 
     def one_size(size: int) -> str:
-        if "torch-compile" in given.peers:  # for this size alone: for the second one it would make code for all
+        if "torch-compile" in peers:  # for this size alone: for the second one it would make code for all
             torch._dynamo.reset()
         setup = Setup(make_model(size), data, "adam", backend=given.backend, name=model)
-        record = measure_size(setup, size, given.peers, given.seconds, dry)
+        record = measure_size(setup, size, peers, given.seconds, dry)
         if results is not None:
             results.put(f"{model}:{size}", record)
         if record["errors"]:

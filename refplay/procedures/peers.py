@@ -61,7 +61,8 @@ def sees_gpu(name: str) -> bool:
 def make_peer_gather(name: str, split: Split, batch_size: int, seed: int, *, gpu: bool = True) -> Gather:
     """Return what gathers a peer's training batches from a data set that it keeps on its device.
 
-    The batches are those of `refplay.data.make_gather`, as arrays of the framework.
+    The batches are those of `refplay.data.make_gather`, as arrays of the framework. As in `DeviceBatches`, which
+    refplay has on a device, the indices of many steps come there in one copy.
     """
     if name == "jax":
         from refplay.procedures.peers_jax import make_gather

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from refplay.data import Gather, Split, batch_indices
+from refplay.data import Gather, Split
 from refplay.errors import InputError
 from refplay.nn import (
     Activation,
@@ -27,6 +27,7 @@ from refplay.nn import (
 )
 from refplay.nn.model import place_name
 from refplay.nn.norm import ghost_groups
+from refplay.train.on_device import AHEAD, rows_ahead
 
 Values = dict[str, Any]  # of the network's parameters (or averages) by name: "0.dense.w"
 
@@ -91,13 +92,17 @@ def make_gather(split: Split, batch_size: int, seed: int, gpu: bool) -> Gather:
     device = gpus()[0] if gpu else jax.devices("cpu")[0]
     examples, labels = (jax.device_put(array, device) for array in split)
 
+    ahead, first = None, 0
+
     @jax.jit
-    def take(examples: Any, labels: Any, rows: Any) -> Any:
-        return examples[rows], labels[rows]
+    def take(examples: Any, labels: Any, ahead: Any, row: Any) -> Any:
+        return examples[ahead[row]], labels[ahead[row]]
 
     def gather(step: int) -> Any:
-        rows = jax.device_put(batch_indices(len(split.y), batch_size, seed, step), device)
-        return take(examples, labels, rows)
+        nonlocal ahead, first
+        if ahead is None or not first <= step < first + AHEAD:
+            ahead, first = jax.device_put(rows_ahead(len(split.y), batch_size, seed, step), device), step
+        return take(examples, labels, ahead, step - first)
 
     return gather
 

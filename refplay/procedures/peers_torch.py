@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from refplay.data import Gather, Split, batch_indices
+from refplay.data import Gather, Split
 from refplay.errors import InputError
 from refplay.nn import (
     Activation,
@@ -25,6 +25,7 @@ from refplay.nn import (
 )
 from refplay.nn.model import place_name
 from refplay.nn.norm import ghost_groups
+from refplay.train.on_device import AHEAD, rows_ahead
 
 Values = dict[str, np.ndarray]  # of the network's parameters by name: "0.dense.w"
 
@@ -75,8 +76,13 @@ def make_gather(split: Split, batch_size: int, seed: int, gpu: bool) -> Gather:
     device = "cuda" if gpu else "cpu"
     examples, labels = (torch.from_numpy(array).to(device) for array in split)
 
+    ahead, first = None, 0
+
     def gather(step: int) -> Any:
-        rows = torch.from_numpy(batch_indices(len(split.y), batch_size, seed, step)).to(device)
+        nonlocal ahead, first
+        if ahead is None or not first <= step < first + AHEAD:  # a copy for each step would be waited for
+            ahead, first = torch.from_numpy(rows_ahead(len(split.y), batch_size, seed, step)).to(device), step
+        rows = ahead[step - first]
         return examples[rows], labels[rows]
 
     return gather

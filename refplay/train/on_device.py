@@ -13,6 +13,11 @@ from refplay.kernels import resident as new_resident
 AHEAD = 8  # steps whose indices are brought to the device at once, where nobody says how many
 
 
+def rows_ahead(n: int, batch_size: int, seed: int, first: int, steps: int = AHEAD) -> np.ndarray:
+    """Return which examples make the batches of so many steps, int64[steps, batch_size]: a row for each."""
+    return np.stack([batch_indices(n, batch_size, seed, step) for step in range(first, first + steps)])
+
+
 class DeviceBatches:
     """Gathers the batch of a step on the device: the same examples as `refplay.data.make_gather` on the host.
 
@@ -48,8 +53,7 @@ class DeviceBatches:
 
     def bring(self, first: int, end: int) -> None:
         """Bring the indices of the steps from `first` to before `end` to the device, `ahead` of them at most."""
-        chosen = [batch_indices(self._count, self._batch_size, self._seed, step) for step in range(first, end)]
-        self._device.bring(np.stack(chosen), self._indices)
+        self._device.bring(rows_ahead(self._count, self._batch_size, self._seed, first, end - first), self._indices)
         self._first, self._end = first, end
 
     def __call__(self, step: int) -> tuple[Array, Array]:

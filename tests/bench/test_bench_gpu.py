@@ -102,15 +102,14 @@ def test_a_case_that_raises_and_a_process_that_dies_cost_no_other(tmp_path: Path
 
 
 def test_steps_are_timed_and_a_peer_that_does_other_work_is_not(tmp_path: Path) -> None:
-    options = "--models", "small", "--sizes", 1, 2, "--examples", 4, "--seconds", 0
-    code, data, output = rehearse("gpu_steps", tmp_path / "r.json", *options, "--peers", "torch", "torch-channels-last",
-                                  broken="peer")  # fmt: skip
+    options = "--models", "small", "--sizes", 1, 2, "--examples", 4, "--seconds", 0, "--peers", "torch", "torch-compile"
+    code, data, output = rehearse("gpu_steps", tmp_path / "r.json", *options, broken="peer")
     assert code == 1, output
     assert data["cases"].keys() == {"small:1", "small:2"}
     record = data["cases"]["small:2"]
     assert record["median_us"].keys() == record["gather_us"].keys() == {"ours", "torch"}
-    assert record["errors"].keys() == {"torch-channels-last"}
-    assert record["errors"]["torch-channels-last"].startswith("OtherWorkError: its loss in step 0 is 2, not ")
+    assert record["errors"].keys() == {"torch-compile"}
+    assert record["errors"]["torch-compile"].startswith("OtherWorkError: its loss in step 0 is 2, not ")
     assert record["better_peer"] == "torch"
     assert len(record["rounds_us"]["ours"]) == 3
     assert record["memory"] > 0
