@@ -25,7 +25,7 @@ from refplay.kernels import gpu, load
 DRY = {"numba-cuda": "NUMBA_ENABLE_CUDASIM", "cupy": "REFPLAY_CUDA_ON_CPU"}  # set to 1: no GPU, no times, no results
 PACKAGES = ("numba-cuda", "cupy-cuda12x", "cupy-cuda13x", "cuda-bindings", "triton", "nvidia-cublas",
             "nvidia-cudnn-cu13", "nvidia-cuda-nvrtc", "nvidia-cuda-runtime", "jax-cuda13-plugin")  # fmt: skip
-SOME_FAILED = 1  # exit code of a part whose cases tell themselves what went wrong
+SOME_FAILED = 3  # exit code of a part whose cases tell themselves what went wrong; an exception ends it with 1
 Part = Callable[[str, argparse.Namespace, dict[str, Any]], int]  # (name, options, run) -> how many cases failed
 
 

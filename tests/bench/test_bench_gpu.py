@@ -93,6 +93,9 @@ def test_a_case_that_raises_and_a_process_that_dies_cost_no_other(tmp_path: Path
     assert code == 1
     assert data["cases"]["part vectors"]["errors"] == {"ours": "exit code 9"}
     assert data["cases"]["softmax_cross_entropy"]["median_us"].keys() == {"ours", "torch"}
+    code, data, _ = rehearse("gpu", file, "--size", 4096, "--only", "loss", broken="backend")
+    assert code == 1
+    assert data["cases"]["part loss"]["errors"] == {"ours": "exit code 1"}
     code, data, output = rehearse("gpu", file, "--size", 4096, "--only", "vectors", broken="result")
     assert code == 1
     assert "OtherResultError: ours and torch differ" in data["cases"]["scale"]["errors"]["ours"]
@@ -123,7 +126,8 @@ def test_no_size_is_begun_when_the_time_is_over(tmp_path: Path) -> None:
 
 def test_without_a_gpu_it_ends_with_the_reason_and_no_file(tmp_path: Path) -> None:
     for script in ("bench/gpu.py", "bench/gpu_steps.py"):
-        done = bench(script, "--backend", "cupy", "--results", tmp_path / "r.json", CUDA_VISIBLE_DEVICES="")
+        done = bench(script, "--backend", "cupy", "--results", tmp_path / "r.json", CUDA_VISIBLE_DEVICES="",
+                     REFPLAY_CUDA_ON_CPU="")  # fmt: skip
         assert done.returncode == 1
         assert done.stderr.strip()
         assert "Traceback" not in done.stderr
