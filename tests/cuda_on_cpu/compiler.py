@@ -1,5 +1,6 @@
 """g++, as this folder calls it."""
 
+import os
 import shutil
 import subprocess
 from functools import cache
@@ -11,7 +12,9 @@ class BuildError(RuntimeError):
 
 def run(*arguments: str) -> str:
     """Run g++ and return what it prints to standard output."""
-    done = subprocess.run([path(), *arguments], capture_output=True, text=True, check=False)
+    # Without the sanitizer that this process may run under: g++ would run under it too, and take twice as long.
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    done = subprocess.run([path(), *arguments], capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise BuildError(done.stderr)
     return done.stdout

@@ -2,11 +2,13 @@
 
     python tests/cuda_on_cpu/nvrtc.py             what differs from kernels/cupy_cuda/resources.tsv
     python tests/cuda_on_cpu/nvrtc.py --write     write that file
+    python tests/cuda_on_cpu/nvrtc.py --print     print what would be written
 
 The kernels are compiled by `refplay.kernels.cupy_cuda.compile`, with the options that they have on a GPU. The figures
 belong to one version of the compiler, which the first line of the table names.
 """
 
+import os
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -40,7 +42,7 @@ def measure() -> list[Resources]:
     from refplay.kernels.cupy_cuda.compile import ARCHITECTURES, sources
 
     jobs = [(file, architecture) for file in sources() for architecture in ARCHITECTURES]
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # NVRTC compiles on several threads at once
         return sorted(row for rows in pool.map(lambda job: _of_file(*job), jobs) for row in rows)
 
 
@@ -79,6 +81,11 @@ def as_table(rows: list[Resources]) -> str:
     return "".join("\t".join(map(str, line)) + "\n" for line in lines)
 
 
+def from_table(table: str) -> list[Resources]:
+    rows = [line.split("\t") for line in table.splitlines()[2:]]
+    return [Resources(file, kernel, *map(int, numbers)) for file, kernel, *numbers in rows]
+
+
 def differences(expected: str, found: str) -> list[str]:
     """Return the lines of two tables that are in one of them alone: "-" expected, "+" found."""
     before, after = expected.splitlines(), found.splitlines()
@@ -90,6 +97,9 @@ def main(arguments: list[str]) -> int:
     table = as_table(measure())
     if arguments == ["--write"]:
         TABLE.write_text(table)
+        return 0
+    if arguments == ["--print"]:
+        print(table, end="")
         return 0
     changed = differences(TABLE.read_text() if TABLE.exists() else "", table)
     print("\n".join(changed))

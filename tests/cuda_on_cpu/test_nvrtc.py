@@ -18,11 +18,6 @@ ptxas info    : Used 8 registers, used 0 barriers, 360 bytes cmem[0]
 """
 
 
-@pytest.fixture(scope="module")
-def measured() -> list[nvrtc.Resources]:
-    return nvrtc.measure()
-
-
 def test_the_log_is_read() -> None:
     assert nvrtc.parse(LOG, "file", 90) == [
         ("file", "two", 90, 255, 72, 96, 40),
@@ -35,15 +30,21 @@ def test_a_log_of_another_form_is_an_error() -> None:
         nvrtc.parse(LOG.replace("spill stores", "stores"), "file", 90)
 
 
-def test_the_committed_table(measured: list[nvrtc.Resources]) -> None:
+def test_the_committed_table(resources: str) -> None:
     """`python tests/cuda_on_cpu/nvrtc.py --write` writes it anew, after a change of a kernel or of the compiler."""
-    assert not nvrtc.differences(nvrtc.TABLE.read_text(), nvrtc.as_table(measured))
+    assert not nvrtc.differences(nvrtc.TABLE.read_text(), resources)
 
 
 def test_differences_are_lines() -> None:
     assert nvrtc.differences("a\nb\n", "a\nc\n") == ["- b", "+ c"]
 
 
-def test_nothing_spills(measured: list[nvrtc.Resources]) -> None:
-    assert measured
-    assert not [row for row in measured if row.spilled or row.local]
+def test_a_table_is_read() -> None:
+    rows = nvrtc.parse(LOG, "file", 90)
+    assert nvrtc.from_table(nvrtc.as_table(rows)) == rows
+
+
+def test_nothing_spills(resources: str) -> None:
+    rows = nvrtc.from_table(resources)
+    assert rows
+    assert not [row for row in rows if row.spilled or row.local]

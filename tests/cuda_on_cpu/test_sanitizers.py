@@ -1,5 +1,6 @@
 """The tests of the runtime and of all kernels again, under AddressSanitizer and under ThreadSanitizer."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -8,15 +9,19 @@ import pytest
 
 from cuda_on_cpu.build import build
 from cuda_on_cpu.launch import Module
-from cuda_on_cpu.sanitizers import run_tests
+from cuda_on_cpu.sanitizers import Run, start_tests
 
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("variant", ["address", "thread"])
-def test_runtime_and_kernels(variant: str) -> None:
-    done = run_tests(variant, [HERE / "test_semantics.py", *HERE.glob("kernels")])
+def test_runtime_and_kernels(sanitized: Run) -> None:
+    done = sanitized.wait()
     assert done.returncode == 0, done.stdout
+    collected = re.search(r"collected (\d+) items\n", done.stdout)  # with others deselected the line does not end here
+    assert collected, done.stdout
+    assert f"= {collected[1]} passed in " in done.stdout  # every one, and none was skipped
+    files = {path.name for path in [HERE / "test_semantics.py", *HERE.glob("kernels/test_*.py")]}
+    assert set(re.findall(r"^\S+/(test_\w+\.py) \.", done.stdout, re.MULTILINE)) == files
 
 
 @pytest.mark.parametrize("variant", ["address", "thread"])
@@ -28,7 +33,9 @@ def test_a_failure_under_a_sanitizer_is_a_failure(variant: str, tmp_path: Path) 
         "from cuda_on_cpu.run_bugs import verdict\n"
         f"def test():\n    tool, message = verdict('{kernel}')\n    assert not tool, message\n"
     )
-    done = run_tests(variant, [test])
+    run = start_tests(variant, [test])
+    done = run.wait()
+    run.stop()
     assert done.returncode == 1
     assert kernel in done.stdout
     assert "bugs.cu:" in done.stdout

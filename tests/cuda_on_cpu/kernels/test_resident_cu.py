@@ -37,13 +37,20 @@ def logged(launch, kind, x, blocks, root, place):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", [0, 1, 255, 257, 4100, 9999])
-@pytest.mark.parametrize("blocks", [1, 3, 300])
+@pytest.mark.parametrize("blocks", [1, 3, 40])  # 40: more threads than values, more partial sums than lanes of a warp
 def test_sums(launch, n, blocks, dtype):
     x = (np.random.default_rng(n).normal(3, 1, n)).astype(dtype)
     wide, bound = x.astype(float), n * np.finfo(float).eps
     assert abs(logged(launch, "sums", x, blocks, 0, (1, None))[1] - fsum(wide)) <= bound * abs(wide).sum()
     norm = logged(launch, "squares", x, blocks, 1, (0, np.array([1])))[1]
     assert abs(norm - np.sqrt(fsum(wide**2))) <= (bound + 1e-15) * norm
+
+
+@pytest.mark.parametrize("count", [1, 31, 33, 255, 257, 300])
+def test_sums_of_many_partial_sums(launch, count):
+    partial, log = np.arange(1.0, count + 1), np.full(3, -7.0)  # whole numbers: exact
+    launch("resident.resident_log", 1, partial, count, 0, log, 1, None, threads=32)
+    assert log.tolist() == [-7, count * (count + 1) / 2, -7]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -22,7 +22,7 @@ void describe_shared(const void* address, char* text, size_t room);
 // After a launch that stopped half-way: ThreadSanitizer has to forget who touched what.
 void forget_accesses();
 
-// In loops, not by memset and memcpy: ThreadSanitizer would take those for accesses of the kernel.
+// Under ThreadSanitizer in loops, not by memset and memcpy: it would take those for accesses of the kernel.
 void fill_bytes(void* to, unsigned char byte, size_t bytes);
 void copy_bytes(void* to, const void* from, size_t bytes);
 

@@ -18,7 +18,8 @@ void for_lanes(unsigned lanes, Use use) {
 }
 
 void require_same_meeting(const Thread& me, const Thread& other) {
-  if (other.mask != me.mask || strcmp(other.name, me.name))
+  const bool same_name = other.name == me.name || !strcmp(other.name, me.name);
+  if (other.mask != me.mask || !same_name)
     stop(other, other.where, "%s with mask %08x, but lane %u has come to %s with mask %08x", other.name, other.mask,
          me.place.lane, me.name, me.mask);
 }
