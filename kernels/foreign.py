@@ -58,6 +58,8 @@ def _by_dlpack(value: Any, device: Any) -> tuple[dict[str, Any], Any]:
         view = StridedMemoryView.from_dlpack(value, stream_ptr=device.stream())
     except BufferError as error:  # of a tensor that requires a gradient, for one
         wrong(ValueError, "asarray", "host_array", "an array that can be exported", str(error))
+    except NotImplementedError as error:  # of a dtype that NumPy does not know, as bfloat16
+        wrong(TypeError, "asarray", "host_array", "a dtype of the contract", str(error))
     dtype = np.dtype(view.dtype)
     strides = None if view.strides is None else tuple(dtype.itemsize * stride for stride in view.strides)
     return _described(view.shape, strides, dtype.str, view.ptr, view.readonly), view

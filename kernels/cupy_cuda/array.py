@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .. import check as host_check
+from ..arguments import layout
 from ..contract import Array
 from ..foreign import is_foreign, take
 from . import check, device
@@ -31,6 +32,9 @@ def asarray(host_array: Any) -> Array:
     `__cuda_array_interface__`: contiguous, on the GPU in use, of a dtype of the contract.
     """
     if isinstance(host_array, device.DeviceArray):
+        seen = check.stand_in("asarray", "host_array", host_array)
+        host_check.asarray(seen)
+        layout("asarray", "host_array", seen, written=False)
         return host_array  # type: ignore[no-any-return]
     if not isinstance(host_array, np.ndarray) and is_foreign(host_array):
         return take(host_array, device)[0]  # type: ignore[no-any-return]

@@ -175,7 +175,8 @@ def adopt(interface: dict[str, Any], owner: Any) -> Any:
     """Return a device array at the address of a `__cuda_array_interface__`, whose memory stays that of `owner`."""
     shape, dtype, (pointer, readonly) = interface["shape"], np.dtype(interface["typestr"]), interface["data"]
     if interface.get("stream"):  # of the owner: what it has launched there comes first
-        event = cupy.cuda.ExternalStream(interface["stream"]).record()
+        event = cupy.cuda.Event(disable_timing=True)
+        cupy.cuda.runtime.eventRecord(event.ptr, interface["stream"])
         _stream().wait_event(event)
     memory = cupy.cuda.UnownedMemory(pointer, prod(shape) * dtype.itemsize, Owner(owner, readonly), current_device())
     return cupy.ndarray(shape, dtype, cupy.cuda.MemoryPointer(memory, 0))

@@ -48,14 +48,17 @@ class Layers:
         self._activation("gelu", x, y)
 
     def _activation(self, name: str, x: Any, y: Any) -> None:
-        """Write y = activation(x); where a dense layer waits to write x, x only if the backward pass needs it."""
+        """Write y = activation(x); where a dense layer waits to write x, both in one product.
+
+        x is written too: whether anybody reads it once more, as a residual connection does, cannot be known here.
+        """
         if self._waiting is None or x is not self._waiting[3] or y is x:
             self.end()
             getattr(self._backend, f"{name}_forward")(x, y)
             return
         getattr(check, f"{name}_forward")(x, y)
         (inputs, w, b, _), self._waiting = self._waiting, None
-        product.nn(inputs, w, b, y, name, x if name == "gelu" else None)
+        product.nn(inputs, w, b, y, name, x)
 
     def dropout_forward(self, x: Any, y: Any, rate: float, seed: int, step: int, layer: int) -> None:
         """As of the backend; the step is that of the replay."""

@@ -140,15 +140,16 @@ extern "C" __global__ void __launch_bounds__(256) round_rows_float32(
   *reinterpret_cast<uint2*>(out + i) = make_uint2(to_bf16(values[0], values[1]), to_bf16(values[2], values[3]));
 }
 
-// out[columns, padded] <- bf16(x[rows, columns]^T), zeros behind the rows; padded is a multiple of 64. Block (i, j)
-// owns 64 rows from 64 i on and 32 columns from 32 j on, in shared memory between reading along columns and writing
-// along rows; the padding by 1 keeps a column of it in 32 banks.
+// out[columns, padded] <- bf16(x[rows, columns]^T), zeros behind the rows; padded is a multiple of 64. Block (i, j) of
+// them, number i + j padded / 64, owns 64 rows from 64 i on and 32 columns from 32 j on, in shared memory between reading
+// along columns and writing along rows; the padding by 1 keeps a column of it in 32 banks.
 extern "C" __global__ void __launch_bounds__(256) round_columns_float32(
     const float* __restrict__ x, Bf16* __restrict__ out, long long rows, long long columns, long long padded) {
   constexpr int kRows = 64, kColumns = 32, kWarps = 8;
   __shared__ float tile[kRows][kColumns + 1];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const long long row = (long long)kRows * blockIdx.x, column = (long long)kColumns * blockIdx.y;
+  const unsigned tiles = padded / kRows;
+  const long long row = (long long)kRows * (blockIdx.x % tiles), column = (long long)kColumns * (blockIdx.x / tiles);
 #pragma unroll
   for (int i = warp; i < kRows; i += kWarps)
     tile[i][lane] = row + i < rows && column + lane < columns ? x[(row + i) * columns + column + lane] : 0.0f;

@@ -58,7 +58,8 @@ def _along_columns(x: Array, name: str) -> Any:
     """Return x[k, outer] rounded, as the kernels want it: [outer, k]."""
     (k, outer), depth = x.shape, _padded(x.shape[0], DEPTH)
     out: Array = scratch(_padded(outer, ROWS) * depth, "uint16", f"bf16 {name}")
-    launch("product_bf16.round_columns_float32", (depth // 64, blocks_for(outer, 32)), 256, x, out, k, outer, depth)
+    blocks = depth // 64 * blocks_for(outer, 32)  # in one dimension: a second has 65,535 at most
+    launch("product_bf16.round_columns_float32", blocks, 256, x, out, k, outer, depth)
     return out
 
 

@@ -17,10 +17,10 @@ def l2_norm(g: Array) -> float:
     check.l2_norm(g)
     result = scratch(2, "float64", "l2_norm")
     norm_and_factor(g, inf, result)
-    norm = float(to_host(result)[0])
+    norm = float(to_host(result[:1])[0])
     if norm < 2.0**-450 or norm == inf:  # squares of float64 may have left its range; those of float32 never do
         norm_and_factor(g, inf, result, 2.0**600 if norm < 1 else 2.0**-600)
-        norm = float(to_host(result)[0])
+        norm = float(to_host(result[:1])[0])
     return norm
 
 

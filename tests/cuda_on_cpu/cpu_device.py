@@ -25,6 +25,8 @@ BLOCK = 256
 class DeviceArray(np.ndarray):
     """Memory of the device. The backends that run on the CPU refuse it, as this one refuses NumPy's arrays."""
 
+    __array_ufunc__ = None  # nothing is computed with it but by kernels
+
 
 def blocks_for(n: int, block: int = BLOCK) -> int:
     return -(-n // block)
@@ -154,10 +156,10 @@ class Graph:
 
     def __init__(self, launches: Callable[[], Any]) -> None:
         global _captured
-        _captured = []
         try:
-            launches()
-            self._launches = _captured
+            for _ in range(2):  # as on a GPU, where the first time only prepares
+                self._launches = _captured = []
+                launches()
         finally:
             _captured = None
 

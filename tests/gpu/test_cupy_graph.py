@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from refplay.data import Dataset, Split
-from refplay.nn import Network, mlp
+from refplay.nn import Activation, Dense, Model, Network, Residual, mlp
 from refplay.optim import RULES, cosine
 from refplay.train import Training, fit, make_step
 from refplay.train.progress import begin
@@ -53,6 +53,7 @@ FOLLOWED = {  # models, and how many of their dense layers an activation follows
     "tanh": (mlp(SHAPE, CLASSES, depth=2, width=9, activation="tanh"), 2),
     "gelu": (mlp(SHAPE, CLASSES, depth=2, width=9, activation="gelu"), 2),
     "a norm follows": (mlp(SHAPE, CLASSES, depth=2, width=9, normalization="layer"), 0),
+    "read twice": (Model(SHAPE, CLASSES, (Dense(9), Residual((Activation("relu"), Dense(9))), Dense(CLASSES))), 1),
     "sums in parts": (mlp((300,), CLASSES, depth=1, width=70, activation="tanh"), 1),
 }
 

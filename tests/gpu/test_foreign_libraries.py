@@ -12,13 +12,19 @@ def cupy(values):
 
 def torch(values):
     library = pytest.importorskip("torch")
+    if not library.cuda.is_available():
+        pytest.skip("this PyTorch has no CUDA")
     array = library.from_numpy(values).cuda()
     return array, array.data_ptr(), lambda: array.cpu().numpy(), lambda x: library.as_tensor(x, device="cuda")
 
 
 def jax(values):
     library = pytest.importorskip("jax")
-    array = library.device_put(values, library.devices("cuda")[0])
+    try:
+        device = library.devices("cuda")[0]
+    except RuntimeError as error:
+        pytest.skip(f"this JAX has no CUDA: {error}")
+    array = library.device_put(values, device)
     return array, array.unsafe_buffer_pointer(), lambda: np.asarray(array), None
 
 
