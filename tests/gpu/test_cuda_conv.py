@@ -75,13 +75,17 @@ def test_conv_is_within_the_rounding_of_its_sums(
 
 
 @pytest.mark.numba_cuda
-@pytest.mark.parametrize("tile", [(8, 8, 8), (8, 4, 8), (2, 2, 32)])
-def test_conv_with_the_tiles_in_use(run, reference, rng, assert_close, monkeypatch, tile):
-    """More numbers than one for each thread, and more taps than a step."""
+@pytest.mark.parametrize(("tile", "channels"), [((8, 8, 8), 2), ((8, 4, 8), 2), ((2, 2, 32), 11)])
+def test_conv_with_the_tiles_in_use(run, reference, rng, assert_close, monkeypatch, tile, channels):
+    """More numbers than one for each thread, and more taps than a step.
+
+    A thread has 4 pixels in line: of two rows, of two images, and some beyond the last. With 11 channels it also has
+    more than one of them.
+    """
     from refplay.kernels.numba_cuda import product, product4
 
     monkeypatch.setattr(product, "tile_for", lambda *_: product4.Tile(*tile))
-    arrays = drawn(rng, (1, 4, 5, 2), (3, 2, 3), 1, 1, "float32")
+    arrays = drawn(rng, (2, 3, 4, channels), (3, 2, 3), 1, 1, "float32")
     compare(run, reference, assert_close, arrays, 1, 1, "float32")
 
 
@@ -91,7 +95,7 @@ def test_long_sums_in_slices_have_the_same_bits_at_each_call(run, reference, rng
     from refplay.kernels.numba_cuda import product
 
     monkeypatch.setattr(product, "slices_for", lambda _, depth, __: (16, product.blocks_for(depth, 16)))
-    arrays = drawn(rng, (2, 4, 5, 3), (2, 3, 2), 1, 1, "float32")
+    arrays = drawn(rng, (2, 4, 5, 3), (2, 3, 3), 1, 1, "float32")  # all three sums are longer than 16
     first = compare(run, reference, assert_close, arrays, 1, 1, "float32")
     second = both_passes(run, *arrays, 1, 1)
     for one, other in zip(first, second, strict=True):
@@ -122,3 +126,22 @@ def test_a_nan_reaches_the_pixels_that_see_it_and_no_others(run):
     run("conv2d_backward", np.ones_like(x), w, dy, dx, dw, db, 1, 1)
     np.testing.assert_array_equal(np.isnan(dx[..., 0]), seen)
     np.testing.assert_array_equal(np.isnan(db), [False, True])
+
+
+@pytest.mark.usefixtures("small_tiles")
+def test_an_infinity_does_not_become_nan(run):
+    """Beside patches and filters a tile holds other numbers, which a 0 in the other tile would not undo."""
+    x, w, b = np.ones((2, 5, 5, 1), "f4"), np.ones((3, 3, 1, 2), "f4"), np.zeros(2, "f4")
+    y, dx, dw, db = np.empty((2, 5, 5, 2), "f4"), np.empty_like(x), np.empty_like(w), np.empty_like(b)
+    x[1, 4, 4] = np.inf  # the last pixel
+    run("conv2d_forward", x, w, b, y, 1, 1)
+    run("conv2d_backward", x, w, np.ones_like(y), dx, dw, db, 1, 1)
+    np.testing.assert_array_equal(y[1, 3:, 3:], np.inf)
+    assert np.isfinite(y).sum() == y.size - 8
+    np.testing.assert_array_equal(dw[1:, 1:], np.inf)  # the taps that lay on it
+    assert np.isfinite(dw).sum() == dw.size - 8
+
+    w[2, 2, 0, 1] = np.inf  # the last tap, and so much padding that all taps lay on each pixel
+    x, dx = np.ones((1, 2, 2, 1), "f4"), np.empty((1, 2, 2, 1), "f4")
+    run("conv2d_backward", x, w, np.ones((1, 4, 4, 2), "f4"), dx, dw, db, 1, 2)
+    np.testing.assert_array_equal(dx, np.inf)

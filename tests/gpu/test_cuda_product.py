@@ -119,10 +119,12 @@ def test_the_tiles_in_use(cuda, gpu, rng, assert_close, index, left, right):
 def test_what_is_not_finite_stays_in_its_row_and_column(cuda, gpu, version):
     """Beside the matrix a tile holds other numbers; 0 times infinity would be NaN."""
     x, w, b = np.ones((20, 18), "f4"), np.ones((18, 19), "f4"), np.zeros(19, "f4")
-    x[19, 17], w[17, 18] = np.inf, np.nan
+    x[19, 17], w[17, 18] = np.inf, np.inf  # the last of both: what lies outside is taken to be there
+    x[7, 2], w[3, 5] = np.nan, np.nan
     y = product_of(cuda, gpu, version, x, w, b)
     expected = np.full((20, 19), 18.0)
-    expected[19], expected[:, 18] = np.inf, np.nan
+    expected[19], expected[:, 18] = np.inf, np.inf
+    expected[7], expected[:, 5] = np.nan, np.nan
     np.testing.assert_array_equal(y, expected)
 
 
@@ -136,7 +138,7 @@ def test_tiles_and_slices_are_chosen_by_the_shape_alone(cuda):
     assert tile_for(288, 64, 50176, 4).shape == (128, 64), "few blocks, but long sums"
     assert tile_for(288, 64, 0, 4) == smallest, "which may not be cut"
     assert tile_for(4096, 4096, 4096, 8) == smallest, "doubles"
-    for blocks, depth in ((1, 65536), (3, 50177), (16, 784), (66, 1030)):
+    for blocks, depth in ((1, 65536), (1, 50000), (3, 50177), (16, 784), (66, 1030)):
         length, slices = slices_for(blocks, depth, smallest)
         assert (slices - 1) * length < depth <= slices * length, "no slice is empty"
         assert length % smallest.step == 0
@@ -147,8 +149,57 @@ def test_tiles_and_slices_are_chosen_by_the_shape_alone(cuda):
     assert slices_for(67, 10**6, smallest) == (10**6, 1)
 
 
+def test_which_kernels_are_launched(cuda, gpu, monkeypatch):
+    """What has the same result by another kernel, or without slices, would only be slow."""
+    from refplay.kernels.numba_cuda import product1, product2, product3
+    from refplay.kernels.numba_cuda.patches import every_stride
+
+    launched = []  # kernels, blocks, and of version 4 the rows, the terms of the sum and those of a slice
+
+    def launch(kernel, blocks, _, *given):
+        launched.append((kernel, blocks, given[5:8]))
+
+    monkeypatch.setattr(cuda.product, "launch", launch)
+    product, layouts = cuda.product.product, (cuda.operands.matrix_along, cuda.operands.matrix_across)
+    x, w, y = gpu.empty((130, 9)), gpu.empty((9, 20)), gpu.empty((130, 20))
+    for version in cuda.product.VERSIONS[:3]:
+        cuda.product.product_version(version, x, w, y)
+    assert launched == [(product1.product, (9, 2), ()), (product2.product, (9, 2), ()), (product3.product, (2, 1), ())]
+
+    for rows, columns, depth, tile, blocks, length, whole in (
+        (64, 256, 784, (2, 2, 32), (2, 8, 3), 288, (2, 8)),
+        (288, 64, 50176, (8, 4, 8), (3, 1, 88), 576, (9, 2)),
+    ):
+        y = gpu.empty((rows, columns))
+        launched.clear()
+        product(*layouts, x, w, None, y, depth)  # x and w are not looked at
+        kernel = cuda.product4.make_product(cuda.product4.Tile(*tile), *layouts, cuda.product4.same_row)
+        adding = cuda.product4.add_slices, cuda.device.blocks_for(rows * columns), ()
+        assert launched == [(kernel, blocks, (rows, depth, length)), adding]
+        assert cuda.product.partial_results(rows, columns, depth, 4) == blocks[2] * rows * columns
+        launched.clear()
+        product(*layouts, x, w, None, y, depth, target=every_stride)
+        kernel = cuda.product4.make_product(cuda.product.SMALLEST, *layouts, every_stride)
+        assert launched == [(kernel, (*whole, 1), (rows, depth, depth))]
+    assert cuda.product.partial_results(4096, 4096, 4096, 4) == 0
+
+
+def test_views_are_made_once_and_anew_for_other_memory(cuda, gpu, monkeypatch):
+    """To make one takes as long as a launch; one of scratch memory that has been replaced would keep it from going."""
+    matrix, partial = cuda.product.matrix, cuda.product._partial
+    images, vector = gpu.zeros((2, 3, 4)), gpu.zeros(5)
+    assert (matrix(images).shape, matrix(vector).shape) == ((6, 4), (1, 5))
+    assert matrix(images) is matrix(images)
+    monkeypatch.setattr(cuda.device, "_scratch", {})
+    view = partial(2, 3, "float64")
+    assert (view.shape, view.dtype) == ((2, 3), "float64")
+    assert partial(2, 3, "float64") is view
+    monkeypatch.setattr(cuda.device, "_scratch", {})
+    assert partial(2, 3, "float64") is not view
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (7, 32), (33, 31), (31, 33), (64, 5), (600, 2)])
+@pytest.mark.parametrize("shape", [(0, 3), (1, 1), (7, 32), (33, 31), (31, 33), (64, 5), (601, 2)])
 def test_sums_of_columns_are_rounded_once(cuda, gpu, rng, assert_close, shape, dtype):
     x = rng.normal(0.3, 1.0, shape).astype(dtype)
     y = gpu.asarray(np.full((1, shape[1]), np.nan, dtype))

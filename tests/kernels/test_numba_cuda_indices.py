@@ -55,3 +55,9 @@ def test_values_by_hand(compiled):
     assert [compiled.nearest(i, 3) for i in (0, 1, 2, 3, 9)] == [0, 1, 2, 2, 2]
     assert [compiled.inside(i, 3) for i in (-1, 0, 2, 3)] == [False, True, True, False]
     assert compiled.split(17, 5) == (3, 2)
+
+
+@pytest.mark.parametrize("i", [LARGEST + 1, 2**40])
+def test_a_number_of_more_than_32_bits_is_none(strict, i):
+    with pytest.raises(OverflowError):
+        strict.natural(i)
