@@ -33,7 +33,7 @@ def on_gpu(gpu, kernel, dtype="float32"):
 
 
 def is_array(value):
-    return hasattr(value, "strides") and type(value) is not np.ndarray
+    return hasattr(value, "strides") and type(value) is not np.ndarray and not isinstance(value, np.generic)
 
 
 def refuses(gpu, kernel, arguments, error, blamed=None):
