@@ -87,11 +87,11 @@ def layer(shape: tuple[int, ...], dtype: str) -> tuple[np.ndarray, ...]:
 
 
 def convolve(backend, x, w, b, dy, stride, padding, empty) -> list[np.ndarray]:
-    """Return y, dx, dw, db of a backend."""
+    """Return y, dx, dw, db of a backend, on the host: with memory of the device NumPy computes nothing."""
     out = [empty(a.shape) for a in (dy, x, w, b)]
     backend.conv2d_forward(x, w, b, out[0], stride, padding)
     backend.conv2d_backward(x, w, dy, *out[1:], stride, padding)
-    return out
+    return [np.asarray(a) for a in out]
 
 
 @pytest.mark.parametrize("parts", [1, 3])
@@ -137,8 +137,8 @@ def test_no_gradient_of_images_where_nobody_wants_it(gpu):
     x, w, b, dy = (at(0, a) for a in layer(SHAPES[1], "float32"))
     dw, db = (cpu_device.empty(a.shape, "float32") for a in (w, b))
     gpu.conv.conv2d_backward(x, w, dy, None, dw, db, *SHAPES[1][7:])
-    assert np.isfinite(dw).all()
-    assert np.isfinite(db).all()
+    assert np.isfinite(np.asarray(dw)).all()
+    assert np.isfinite(np.asarray(db)).all()
 
 
 def test_no_images(gpu):
