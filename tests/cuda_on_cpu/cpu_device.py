@@ -169,10 +169,18 @@ class Graph:
 
 
 def install() -> None:
-    """Let this module be the device of the backend, in this process and from now on, and be found as a GPU would be."""
+    """Let this module be the device of the backend, in this process and from now on."""
+    sys.modules["refplay.kernels.cupy_cuda.device"] = sys.modules[__name__]
+
+
+def install_as_gpu() -> None:
+    """Do as `install`, and let this machine be taken for one with a GPU: `refplay.kernels.load` gives the backend.
+
+    Only in a process of its own: tests of what is said on a machine without a GPU would fail beside it.
+    """
     from refplay.kernels import gpu
 
-    sys.modules["refplay.kernels.cupy_cuda.device"] = sys.modules[__name__]
+    install()
     found = gpu.Found("", device="CPU in the place of a GPU", name="cupy")
     gpu.find = lambda package="": found
     gpu.missing = lambda found: ""

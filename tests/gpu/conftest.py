@@ -31,7 +31,7 @@ if SIMULATED:
 if ON_CPU:
     import cuda_on_cpu.cpu_device
 
-    cuda_on_cpu.cpu_device.install()
+    cuda_on_cpu.cpu_device.install_as_gpu()
 
 
 # Tests of the simulator itself, and those that need other libraries' arrays in device memory.

@@ -43,7 +43,7 @@ product.tile_for = lambda *sizes: product.Tile(1, 1, 16)
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 import cuda_on_cpu.cpu_device
-cuda_on_cpu.cpu_device.install()
+cuda_on_cpu.cpu_device.install_as_gpu()
 """}
 
 
