@@ -1,34 +1,19 @@
-"""The GPU kernels of Numba-CUDA in the simulator, in processes of their own: NUMBA_ENABLE_CUDASIM is read at import."""
+"""The GPU kernels of Numba-CUDA in the simulator, in a process of its own: NUMBA_ENABLE_CUDASIM is read at import."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
-from xml.etree import ElementTree
+
+import pytest
 
 TESTS = Path(__file__).parent
-PARTS = 2  # side by side
 
 
-def test_the_kernels_in_the_simulator(tmp_path):
-    """All of tests/gpu passes there; nothing is skipped, and nothing left out."""
-    running = [_started(part, tmp_path) for part in range(PARTS)]
-    for process in running:
-        output, _ = process.communicate()
-        assert process.returncode == 0, output
-    suites = [ElementTree.parse(tmp_path / f"{part}.xml").getroot().find("testsuite") for part in range(PARTS)]
-    ran = [int(suite.get("tests")) for suite in suites]
-    assert sum(int(suite.get("skipped")) for suite in suites) == 0
-    assert sum(ran) > 100
-    assert max(ran) - min(ran) <= 1  # every second test: the parts differ by one at most
-
-
-def _started(part, folder):
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml", folder / f"{part}.xml",
-               TESTS / "gpu"]  # fmt: skip
-    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "REFPLAY_TEST_PART": f"{part}/{PARTS}"}
-    return subprocess.Popen(command, cwd=TESTS.parent, env=environment, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True)  # fmt: skip
+@pytest.mark.parametrize("beside", ["numba-cuda"], indirect=True)
+def test_the_kernels_in_the_simulator(beside, passed):
+    """All of tests/gpu passes there; nothing is skipped."""
+    assert passed(beside) > 100
 
 
 def test_a_run_without_a_gpu_fails_with_the_reason():

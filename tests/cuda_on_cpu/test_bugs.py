@@ -51,7 +51,7 @@ CASES = [(variant, bug, tools[i]) for bug, tools in SEEN.items() for i, variant 
 
 @cache
 def verdicts(variant: str) -> dict[str, list[str]]:
-    done = run_python(variant, [str(HERE / "run_bugs.py")])
+    done = run_python([str(HERE / "run_bugs.py")], variant)
     assert done.returncode == 0, done.stdout
     return dict(json.loads(done.stdout.splitlines()[-1]))
 

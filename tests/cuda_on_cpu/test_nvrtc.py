@@ -1,5 +1,7 @@
 """Every kernel compiles for every architecture, and takes what the committed table says."""
 
+import subprocess
+
 import pytest
 
 from cuda_on_cpu import nvrtc
@@ -30,9 +32,11 @@ def test_a_log_of_another_form_is_an_error() -> None:
         nvrtc.parse(LOG.replace("spill stores", "stores"), "file", 90)
 
 
-def test_the_committed_table(resources: str) -> None:
+@pytest.mark.parametrize("beside", ["nvrtc"], indirect=True)
+def test_the_committed_table(beside: subprocess.CompletedProcess[str]) -> None:
     """`python tests/cuda_on_cpu/nvrtc.py --write` writes it anew, after a change of a kernel or of the compiler."""
-    assert not nvrtc.differences(nvrtc.TABLE.read_text(), resources)
+    assert beside.returncode == 0, beside.stdout
+    assert not nvrtc.differences(nvrtc.TABLE.read_text(), beside.stdout)
 
 
 def test_differences_are_lines() -> None:
@@ -44,7 +48,7 @@ def test_a_table_is_read() -> None:
     assert nvrtc.from_table(nvrtc.as_table(rows)) == rows
 
 
-def test_nothing_spills(resources: str) -> None:
-    rows = nvrtc.from_table(resources)
+def test_nothing_spills() -> None:
+    rows = nvrtc.from_table(nvrtc.TABLE.read_text())
     assert rows
     assert not [row for row in rows if row.spilled or row.local]

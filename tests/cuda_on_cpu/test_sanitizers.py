@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,19 +10,16 @@ import pytest
 
 from cuda_on_cpu.build import build
 from cuda_on_cpu.launch import Module
-from cuda_on_cpu.sanitizers import Run, start_tests
+from cuda_on_cpu.sanitizers import run_of_tests
 
 HERE = Path(__file__).parent
 
 
-def test_runtime_and_kernels(sanitized: Run) -> None:
-    done = sanitized.wait()
-    assert done.returncode == 0, done.stdout
-    collected = re.search(r"collected (\d+) items\n", done.stdout)  # with others deselected the line does not end here
-    assert collected, done.stdout
-    assert f"= {collected[1]} passed in " in done.stdout  # every one, and none was skipped
+@pytest.mark.parametrize("beside", ["address", "thread"], indirect=True)
+def test_runtime_and_kernels(beside: subprocess.CompletedProcess[str], passed: Callable[..., int]) -> None:
+    passed(beside)
     files = {path.name for path in [HERE / "test_semantics.py", *HERE.glob("kernels/test_*.py")]}
-    assert set(re.findall(r"^\S+/(test_\w+\.py) \.", done.stdout, re.MULTILINE)) == files
+    assert set(re.findall(r"^\S+/(test_\w+\.py) \.", beside.stdout, re.MULTILINE)) == files
 
 
 @pytest.mark.parametrize("variant", ["address", "thread"])
@@ -33,7 +31,7 @@ def test_a_failure_under_a_sanitizer_is_a_failure(variant: str, tmp_path: Path) 
         "from cuda_on_cpu.run_bugs import verdict\n"
         f"def test():\n    tool, message = verdict('{kernel}')\n    assert not tool, message\n"
     )
-    run = start_tests(variant, [test])
+    run = run_of_tests([test], variant)
     done = run.wait()
     run.stop()
     assert done.returncode == 1
