@@ -37,6 +37,26 @@ def elements_of_c() -> tuple[np.ndarray, np.ndarray]:
     return GROUP[:, None] + np.where(i < 2, 0, 8), IN_GROUP[:, None] * 2 + (i & 1)
 
 
+def of_strides(rows: int, lanes: tuple[int, int], values: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and columns of the elements that a lane holds, as CUTLASS writes such layouts down.
+
+    An element's place in the matrix, column by column, is a sum of strides: two for the lane, whose first digit has
+    four values, and one for each bit of the element's number, the lowest first.
+    """
+    place = (lanes[0] * IN_GROUP + lanes[1] * GROUP)[:, None]
+    for bit, stride in enumerate(values):
+        place = place + stride * (np.arange(2 ** len(values)) >> bit & 1)
+    return place % rows, place // rows
+
+
+def test_the_fragments_are_those_of_cutlass() -> None:
+    """A second source for what no CPU can show: strides of cute/atom/mma_traits_sm80.hpp, b given as (n, k) there."""
+    for halves, a, b_lanes, b in [(1, (8, 64), (8, 1), (32,)), (2, (16, 8, 128), (16, 1), (8, 64))]:
+        np.testing.assert_array_equal(elements_of_a(halves), of_strides(16, (16 * halves, 1), a))
+        np.testing.assert_array_equal(elements_of_b(halves)[::-1], of_strides(8, b_lanes, b))
+    np.testing.assert_array_equal(elements_of_c(), of_strides(16, (32, 1), (16, 8)))
+
+
 def packed(values: np.ndarray, halves: int) -> np.ndarray:
     """Return registers: the bits of a float32, or the upper halves of two, the first one lower."""
     bits = values.astype(np.float32).view(np.uint32)
