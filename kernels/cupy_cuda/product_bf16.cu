@@ -62,29 +62,34 @@ struct Bf16Tile {
     warp_n = warp % (BN / WN) * WN;
   }
 
-  __device__ __forceinline__ void add(const typename PanelA::Rows& a, const typename PanelB::Rows& b) {
+  // The fragments of 16 of k, which a warp holds while it fetches those of the next 16.
+  struct Fragments {
+    unsigned a[kMmasM][4], b[kMmasN / 2][4];
+  };
+
+  __device__ __forceinline__ void fetch(Fragments& to, const typename PanelA::Rows& a, const typename PanelB::Rows& b,
+                                        int k) const {
     const int row = lane % 8, matrix = lane / 8;  // that this lane points at for load_matrices
 #pragma unroll
-    for (int k = 0; k < BK; k += 16) {
-      unsigned a_k[kMmasM][4], b_k[kMmasN / 2][4];
-#pragma unroll
-      for (int i = 0; i < kMmasM; ++i) {  // the fragments of a: rows 0-7 and 8-15, then the same at k + 8
-        const int m = warp_m + 16 * i + matrix % 2 * 8 + row;
-        load_matrices(a_k[i], a[m] + PanelA::place(m, k / 8 + matrix / 2));
-      }
-#pragma unroll
-      for (int j = 0; j < kMmasN / 2; ++j) {  // those of b, for two neighbours in n: k and k + 8 of each
-        const int n = warp_n + 16 * j + matrix / 2 * 8 + row;
-        load_matrices(b_k[j], b[n] + PanelB::place(n, k / 8 + matrix % 2));
-      }
-#pragma unroll
-      for (int i = 0; i < kMmasM; ++i)
-#pragma unroll
-        for (int j = 0; j < kMmasN; ++j) {
-          const unsigned both[2] = {b_k[j / 2][j % 2 * 2], b_k[j / 2][j % 2 * 2 + 1]};
-          mma_bf16(sum[i][j], a_k[i], both);
-        }
+    for (int i = 0; i < kMmasM; ++i) {  // the fragments of a: rows 0-7 and 8-15, then the same at k + 8
+      const int m = warp_m + 16 * i + matrix % 2 * 8 + row;
+      load_matrices(to.a[i], a[m] + PanelA::place(m, k / 8 + matrix / 2));
     }
+#pragma unroll
+    for (int j = 0; j < kMmasN / 2; ++j) {  // those of b, for two neighbours in n: k and k + 8 of each
+      const int n = warp_n + 16 * j + matrix / 2 * 8 + row;
+      load_matrices(to.b[j], b[n] + PanelB::place(n, k / 8 + matrix % 2));
+    }
+  }
+
+  __device__ __forceinline__ void add(const Fragments& of) {
+#pragma unroll
+    for (int i = 0; i < kMmasM; ++i)
+#pragma unroll
+      for (int j = 0; j < kMmasN; ++j) {
+        const unsigned both[2] = {of.b[j / 2][j % 2 * 2], of.b[j / 2][j % 2 * 2 + 1]};
+        mma_bf16(sum[i][j], of.a[i], both);
+      }
   }
 
   static constexpr int kRows = 2 * kMmasM, kGroups = kMmasN, kGroup = 2;  // as of FmaTile
@@ -97,6 +102,42 @@ struct Bf16Tile {
 using Tile128x256 = Bf16Tile<    128, 256, 32, 64, 64, 4>;
 using Tile64x64 = Bf16Tile<       64,  64, 32, 32, 32, 4>;
 
+// tile += a b, `k` long, as multiply: but the first fragments of a step are fetched while the last of the step before are
+// multiplied, so that tensor cores do not wait for shared memory.
+template <class Tile, class A, class B>
+__device__ __forceinline__ void multiply_ahead(Tile& tile, Panels<Tile>& panels, A a, B b, int k) {
+  static_assert(Tile::BK == 32, "two times 16 of k in a step");
+  const int steps = (k + Tile::BK - 1) / Tile::BK;
+  int to_load = 0, stage_to_load = 0, stage = 0;
+  const auto load = [&] {
+    if (to_load < steps) {
+      a.next(panels.a[stage_to_load]);
+      b.next(panels.b[stage_to_load]);
+    }
+    async_commit();  // also without a copy: async_wait counts groups
+    ++to_load;
+    stage_to_load = stage_to_load + 1 == Tile::STAGES ? 0 : stage_to_load + 1;
+  };
+#pragma unroll 1
+  for (int i = 0; i < Tile::STAGES - 1; ++i) load();
+  if (steps == 0) return;
+  typename Tile::Fragments first, second;
+  async_wait<Tile::STAGES - 2>();
+  __syncthreads();
+  tile.fetch(first, panels.a[0], panels.b[0], 0);
+#pragma unroll 1
+  for (int step = 0; step < steps; ++step) {
+    tile.fetch(second, panels.a[stage], panels.b[stage], 16);
+    load();  // over the stage of the step before, which all have fetched: the barrier of that step says so
+    tile.add(first);
+    stage = stage + 1 == Tile::STAGES ? 0 : stage + 1;
+    async_wait<Tile::STAGES - 2>();  // the next step's panels have arrived, for the thread that copied them,
+    __syncthreads();                 // and for all others
+    if (step + 1 < steps) tile.fetch(first, panels.a[stage], panels.b[stage], 0);
+    tile.add(second);
+  }
+}
+
 // c = activation(a b^T + bias) as product_nn, of a [m, k] and b [n, k] as the kernels below left them; k is a multiple
 // of BK, and memory goes on for whole tiles of rows, with whatever it holds: it ends in values of c that nobody writes.
 template <class Tile>
@@ -107,7 +148,7 @@ __device__ __forceinline__ void product_bf16(const Bf16* a, const Bf16* b, const
   auto& panels = *reinterpret_cast<Panels<Tile>*>(memory);
   const Block<Tile, float> block(m, n, k, chunk);
   Tile tile;
-  multiply(tile, panels, Bf16Rows<typename Tile::PanelA>{a + block.at.m * k + block.first_k, k},
+  multiply_ahead(tile, panels, Bf16Rows<typename Tile::PanelA>{a + block.at.m * k + block.first_k, k},
            Bf16Rows<typename Tile::PanelB>{b + block.at.n * k + block.first_k, k}, block.part);
   block.finish(tile, bias, z, c, n, stride, int(activation));
 }
