@@ -66,19 +66,25 @@ __device__ inline void held_row(const T* __restrict__ z, const Example<T>& examp
   for (int i = 0; i < kValues; ++i) {
     const T s = values[i] - top[0];  // at most 0, so that exp cannot overflow
     values[i] = exponential(s);
-    if (row.inside(i)) {
-      sums[0] += double(values[i]);
-      sums[1] += miss * double(s);
-    }
+    sums[0] += double(values[i]);  // 0 in columns that there are not
+    if (miss != 0 && row.inside(i)) sums[1] += miss * double(s);
   }
   over_row<Add>(sums, lanes, totals);
   if (!here) return;
   if (row.lane == 0) *loss = example.loss(z, top[0], sums[0], sums[1], hit);
   if (!dz) return;
   const T per_total = T(reciprocal(sums[0]));
+  const int label = example.known ? int(example.label) : -1;
+  const T hit_and_miss = T(hit + miss), only_miss = T(miss);
+  if (example.known && example.weight != T(0)) {
 #pragma unroll
-  for (int i = 0; i < kValues; ++i)
-    values[i] = example.slope(row.column(i), values[i], per_total, T(hit + miss), T(miss));
+    for (int i = 0; i < kValues; ++i)
+      values[i] = example.weight * (values[i] * per_total - (row.column(i) == label ? hit_and_miss : only_miss));
+  } else {
+    const T all = example.known ? T(0) : T(0) / T(0);
+#pragma unroll
+    for (int i = 0; i < kValues; ++i) values[i] = all;
+  }
   row.store(dz, values);
 }
 
