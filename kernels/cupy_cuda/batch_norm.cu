@@ -33,7 +33,14 @@ __device__ inline void share_moments(const T* __restrict__ x, double* __restrict
   columns.load(group + at.first * C, firsts);
 #pragma unroll
   for (int j = 0; j < kColumns; ++j) pivots[j] = pivot_of(firsts[j]);
-  for (long long row = at.first + columns.row_lane; row < at.last; row += kAtOnce * columns.row_lanes) {
+  long long row = at.first + columns.row_lane;
+  for (; row + (kAtOnce - 1) * columns.row_lanes < at.last; row += kAtOnce * columns.row_lanes) {
+    T values[kAtOnce][kColumns];
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k) columns.load(group + (row + k * columns.row_lanes) * C, values[k]);
+    add_values(m, count, values, kAtOnce, pivots);
+  }
+  for (; row < at.last; row += kAtOnce * columns.row_lanes) {  // the last round, of fewer rows
     T values[kAtOnce][kColumns];
     int rows_here = 0;
 #pragma unroll

@@ -5,7 +5,31 @@
 // What one block left of several parts: out[i] = sum_s parts[s * (count + tail_count) + i], for i < count with bias[i %
 // n] and activation as in product_nn; tail[i] takes the sums behind those.
 //
-// Block b owns 32 neighbouring sums. Each of its 8 warps adds up every eighth part, and the first adds up the warps.
+// Block b owns 32 neighbouring sums. Each of its 8 warps adds up every eighth part, and the first adds up the warps. Of
+// few parts, each thread has a sum of its own (`sum_few_parts`), and adds in the same order.
+template <class T>
+__device__ __forceinline__ void finish_sum(T sum, long long i, const T* bias, T* z, T* out, T* tail, long long count,
+                                           long long n, int activation) {
+  if (i >= count) {
+    tail[i - count] = sum;
+    return;
+  }
+  if (bias) sum += bias[i % n];
+  if (z) z[i] = sum;
+  out[i] = activated(sum, activation);
+}
+
+template <class T>
+__device__ __forceinline__ void sum_few_parts(const T* parts, long long part_count, const T* bias, T* z, T* out, T* tail,
+                                              long long count, long long tail_count, long long n, int activation) {
+  const long long stride = count + tail_count, i = blockIdx.x * 256ll + threadIdx.x;
+  if (i >= stride) return;
+  T sum = 0;
+#pragma unroll 8
+  for (long long part = 0; part < part_count; ++part) sum += parts[part * stride + i];
+  finish_sum(sum, i, bias, z, out, tail, count, n, activation);
+}
+
 template <class T>
 __device__ __forceinline__ void sum_parts(const T* parts, long long part_count, const T* bias, T* z, T* out, T* tail,
                                           long long count, long long tail_count, long long n, int activation) {
@@ -23,13 +47,7 @@ __device__ __forceinline__ void sum_parts(const T* parts, long long part_count, 
   if (warp > 0 || i >= stride) return;
 #pragma unroll
   for (int other = 1; other < kWarps; ++other) sum += sums[other][lane];
-  if (i >= count) {
-    tail[i - count] = sum;
-    return;
-  }
-  if (bias) sum += bias[i % n];
-  if (z) z[i] = sum;
-  out[i] = activated(sum, activation);
+  finish_sum(sum, i, bias, z, out, tail, count, n, activation);
 }
 
 // out[part * stride + n] = sum of x[m,n] over the rows of part blockIdx.y, `chunk` long: where no product reads x
@@ -60,6 +78,11 @@ __device__ __forceinline__ void column_sums(const T* x, T* out, long long m, lon
       const T* __restrict__ parts, long long part_count, const T* __restrict__ bias, T* z, T* out, T* tail,      \
       long long count, long long tail_count, long long n, long long activation) {                               \
     sum_parts(parts, part_count, bias, z, out, tail, count, tail_count, n, int(activation));                    \
+  }                                                                                                            \
+  extern "C" __global__ void __launch_bounds__(256) sum_few_parts_##dtype(                                       \
+      const T* __restrict__ parts, long long part_count, const T* __restrict__ bias, T* z, T* out, T* tail,      \
+      long long count, long long tail_count, long long n, long long activation) {                               \
+    sum_few_parts(parts, part_count, bias, z, out, tail, count, tail_count, n, int(activation));                \
   }
 SUM_PARTS(float, float32)
 SUM_PARTS(double, float64)

@@ -53,7 +53,8 @@ struct Block {
   // z = sums + bias, c = activation(z). Where nobody wants z it is null.
   __device__ __forceinline__ void finish(const Tile& tile, const T* bias, T* z, T* c, long long n, long long stride,
                                          int activation) const {
-    if (activation == kNone || (activation == kRelu && !z)) {
+    if (activation == kNone || activation == kRelu) {
+      if (z && activation == kRelu) write(tile, z, n, stride, bias);
       write(tile, c, n, stride, bias, activation == kRelu);
     } else {
       write(tile, z ? z : c, n, stride, bias);
