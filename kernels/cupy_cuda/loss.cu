@@ -9,6 +9,7 @@
 // Longer rows belong to a block each, which goes over them twice. Sums are doubles. exp s is 1 where z is largest, so
 // that log sum = log1p(sum - 1) keeps its digits where the loss is small.
 //
+// A logit of -inf excludes its class: without smoothing its miss s_c is 0 and not 0 times infinity.
 // A row of weight 0 gives exactly 0, whatever its logits hold. A label that is no class gives NaN: nobody can raise
 // here.
 #include "numbers.cuh"
@@ -40,10 +41,24 @@ struct Example {
     return T(double(weight) * (double(log_of_one_and(T(total - 1))) - hit * s - missed));
   }
 
-  // `power` is exp s_c, `per_total` 1 / sum_c exp s_c.
-  __device__ T slope(long long c, T power, T per_total, T hit_and_miss, T miss) const {
-    if (!known) return T(0) / T(0);
-    return weight == T(0) ? T(0) : weight * (power * per_total - (c == label ? hit_and_miss : miss));
+  // Whether its logits matter, and the gradient of all of them where they do not.
+  __device__ bool counts() const { return known && weight != T(0); }
+  __device__ T nothing() const { return known ? T(0) : T(0) / T(0); }
+};
+
+// dz_c of an example that counts, from exp s_c; what is the same for all c is computed once. Index is int where a row is
+// short.
+template <class T, class Index>
+struct Slope {
+  T weight, per_total, hit_and_miss, miss;
+  Index label;
+
+  __device__ Slope(const Example<T>& of, double hit, double miss, double total)
+      : weight(of.weight), per_total(T(reciprocal(total))), hit_and_miss(T(hit + miss)), miss(T(miss)),
+        label(Index(of.label)) {}
+
+  __device__ T operator()(Index c, T power) const {
+    return weight * (power * per_total - (c == label ? hit_and_miss : miss));
   }
 };
 
@@ -73,17 +88,13 @@ __device__ inline void held_row(const T* __restrict__ z, const Example<T>& examp
   if (!here) return;
   if (row.lane == 0) *loss = example.loss(z, top[0], sums[0], sums[1], hit);
   if (!dz) return;
-  const T per_total = T(reciprocal(sums[0]));
-  const int label = example.known ? int(example.label) : -1;
-  const T hit_and_miss = T(hit + miss), only_miss = T(miss);
-  if (example.known && example.weight != T(0)) {
+  const Slope<T, int> slope(example, hit, miss, sums[0]);
+  if (example.counts()) {
 #pragma unroll
-    for (int i = 0; i < kValues; ++i)
-      values[i] = example.weight * (values[i] * per_total - (row.column(i) == label ? hit_and_miss : only_miss));
+    for (int i = 0; i < kValues; ++i) values[i] = slope(row.column(i), values[i]);
   } else {
-    const T all = example.known ? T(0) : T(0) / T(0);
 #pragma unroll
-    for (int i = 0; i < kValues; ++i) values[i] = all;
+    for (int i = 0; i < kValues; ++i) values[i] = example.nothing();
   }
   row.store(dz, values);
 }
@@ -106,7 +117,7 @@ template <class T>
 __device__ inline void move(double (&sums)[2], double count, double miss, T from, T to) {
   if (count == 0 || !(from < to)) return;
   sums[0] *= double(exponential(from - to));
-  sums[1] += count * miss * (double(from) - double(to));
+  if (miss != 0) sums[1] += count * miss * (double(from) - double(to));
 }
 
 // Block b has row b. Each thread keeps the largest of its logits so far and the sum of exp (z - largest), which shrinks
@@ -137,7 +148,7 @@ __device__ inline void long_row(const T* __restrict__ z, const long long* labels
       if (first + k * kThreads < C) {
         const T s = values[k] == -infinity ? -infinity : values[k] - mine;  // mine may be -inf too, as long as all are
         sums[0] += double(exponential(s));
-        sums[1] += miss * double(s);
+        if (miss != 0) sums[1] += miss * double(s);
         ++count;
       }
   }
@@ -147,10 +158,11 @@ __device__ inline void long_row(const T* __restrict__ z, const long long* labels
   over_row<Add>(sums, kThreads, totals);
   if (threadIdx.x == 0) loss[b] = example.loss(z, top[0], sums[0], sums[1], hit);
   if (!dz) return;
-  const T per_total = T(reciprocal(sums[0]));
+  const Slope<T, long long> slope(example, hit, miss, sums[0]);
+  const bool counts = example.counts();
 #pragma unroll 8
   for (long long c = threadIdx.x; c < C; c += kThreads)
-    dz[b * C + c] = example.slope(c, exponential(z[c] - top[0]), per_total, T(hit + miss), T(miss));
+    dz[b * C + c] = counts ? slope(c, exponential(z[c] - top[0])) : example.nothing();
 }
 
 #define KERNEL(...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__)

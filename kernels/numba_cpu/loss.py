@@ -70,7 +70,8 @@ def _rows(a: Any, task: int, scratch: int) -> None:
         _exponentials(row, C, exponentials, scratch)
         top, total, shifted = sums[0], sums[1], sums[2]
         # -sum_c q_c log softmax(z)_c, with log softmax(z)_c = z_c - top - log(total) and q summing to 1
-        loss[b] = weight * (log(total) - hit * (np.float64(floats_at(row)[label]) - top) - miss * shifted)
+        smoothed = miss * shifted if miss else 0.0  # shifted is -inf where a class is excluded
+        loss[b] = weight * (log(total) - hit * (np.float64(floats_at(row)[label]) - top) - smoothed)
         if dz:
             _gradient(exponentials, C, dz + b * C * 4, total, miss, weight)
             floats_at(dz + b * C * 4)[label] = weight * (each[label] / total - (hit + miss))
@@ -140,7 +141,8 @@ def _loss(z: Array, labels: Array, weights: Array, smoothing: float, loss: Array
         total = smoothed = 0.0
         for c in range(C):
             shifted = np.float64(z[b, c]) - top
-            smoothed += miss * shifted
+            if miss:
+                smoothed += miss * shifted
             total += exp(shifted)
         # -sum_c q_c log softmax(z)_c, with log softmax(z)_c = z_c - top - log(total) and q summing to 1
         loss[b] = weight * (log(total) - hit * (np.float64(z[b, label]) - top) - smoothed)

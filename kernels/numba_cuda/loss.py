@@ -65,7 +65,8 @@ def _softmax_rows(columns):
         while c < last:
             s = z[b, index(c)] - top  # at most 0, so that exp cannot overflow
             total += exp(s)
-            shifted += miss * s
+            if miss != 0:
+                shifted += miss * s
             c += columns
         total = row_sum(total, values, columns)
         shifted = row_sum(shifted, values, columns)

@@ -16,7 +16,7 @@ def softmax_cross_entropy(
               dz_{bc} = w_b \left(\mathrm{softmax}(z_b)_c - q_{bc}\right)
 
     Nothing is averaged: the weights carry the 1/B. An example of weight 0 (padding) gives exactly 0 whatever its
-    logits hold, but its label must be a class. Label smoothing: Szegedy et al. 2016, arXiv:1512.00567.
+    logits hold, but its label must be a class. A logit of -inf excludes its class: 0 log 0 counts as 0. Label smoothing: Szegedy et al. 2016, arXiv:1512.00567.
 
     Parameters
     ----------
@@ -44,6 +44,6 @@ def softmax_cross_entropy(
     log_p = s - np.log(np.exp(s).sum(axis=1, keepdims=True))
     one_hot = (labels[:, None] == np.arange(classes)).astype(z.dtype)
     q = (1 - smoothing) * one_hot + smoothing / classes
-    loss[...] = weights * -(q * log_p).sum(axis=1)
+    loss[...] = weights * -np.multiply(q, log_p, out=np.zeros_like(q), where=q != 0).sum(axis=1)  # 0 log 0 = 0
     if dz is not None:
         dz[...] = weights[:, None] * (np.exp(log_p) - q)

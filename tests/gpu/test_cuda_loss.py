@@ -81,6 +81,21 @@ def test_a_logit_that_is_not_finite_is_seen_in_loss_and_gradient(run, bad, place
     np.testing.assert_array_equal(np.isnan(dz), [[True] * 10, [False] * 10])
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("classes", [3, 40, 5000])  # two of them wider than a thread, than a block of CUDA C++
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_an_excluded_class_adds_nothing(run, dtype, classes):
+    """A logit of -inf, without smoothing: 0 log 0 counts as 0, as in PyTorch."""
+    z, labels = np.zeros((2, classes), dtype), np.array([0, classes - 1])
+    z[0, 1:] = z[1, : classes - 2] = -np.inf
+    loss, dz = np.empty(2, dtype), np.empty((2, classes), dtype)
+    run("softmax_cross_entropy", z, labels, np.ones(2, dtype), 0.0, loss, dz)
+    np.testing.assert_allclose(loss, [0, np.log(2)], rtol=4 * np.finfo(dtype).eps)
+    np.testing.assert_array_equal(dz[0], 0)
+    np.testing.assert_allclose(dz[1, -2:], [0.5, -0.5], rtol=4 * np.finfo(dtype).eps)
+    np.testing.assert_array_equal(dz[1, :-2], 0)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_logits_as_large_as_they_get_do_not_overflow(run, dtype):
     largest = np.finfo(dtype).max  # the difference of two logits can be represented, the sum of all cannot

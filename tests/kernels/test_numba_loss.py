@@ -68,6 +68,18 @@ def test_a_logit_that_is_not_finite_is_seen_in_loss_and_gradient(bad):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_an_excluded_class_adds_nothing(dtype):
+    """A logit of -inf, without smoothing: 0 log 0 counts as 0."""
+    z = np.zeros((2, 40), dtype)
+    z[0, 1:] = z[1, :38] = -np.inf
+    loss, dz = np.empty(2, dtype), np.empty((2, 40), dtype)
+    NUMBA.softmax_cross_entropy(z, np.array([0, 39]), np.ones(2, dtype), 0.0, loss, dz)
+    np.testing.assert_allclose(loss, [0, np.log(2)], rtol=4 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(dz[:, -2:], [[0, 0], [0.5, -0.5]], rtol=4 * np.finfo(dtype).eps)
+    np.testing.assert_array_equal(dz[:, 1:-2], 0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_logits_as_large_as_they_get_do_not_overflow(dtype):
     largest = np.finfo(dtype).max  # the difference of two logits can be represented, the sum of all cannot
     z, loss, dz = np.array([[largest / 2, 0.0, -largest / 2]], dtype), np.empty(1, dtype), np.empty((1, 3), dtype)

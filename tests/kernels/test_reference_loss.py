@@ -77,6 +77,21 @@ def test_large_logits_do_not_overflow(reference):
     np.testing.assert_array_equal(dz, [[1, -1], [-1, 1]])
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_an_excluded_class_is_that_of_pytorch(reference, assert_close, smoothing):
+    """A logit of -inf: probability 0, which adds nothing to the loss unless smoothing wants the class."""
+    z = np.array([[1.0, -np.inf, 2.0], [-np.inf, 0.5, -np.inf]])
+    labels, loss, dz = np.array([2, 1]), np.empty(2), np.empty((2, 3))
+    reference.softmax_cross_entropy(z, labels, np.ones(2), smoothing, loss, dz)
+    tz = torch.tensor(z, requires_grad=True)
+    each = torch.nn.functional.cross_entropy(tz, torch.tensor(labels), reduction="none", label_smoothing=smoothing)
+    np.testing.assert_array_equal(np.isfinite(loss), smoothing == 0)
+    np.testing.assert_allclose(loss, each.detach(), rtol=1e-15)
+    if smoothing == 0:
+        each.sum().backward()
+        assert_close(dz, tz.grad, 4 * np.finfo(float).eps)
+
+
 def test_labels_of_32_bits_and_no_dz_give_the_same_loss(reference, rng):
     z, labels, weights, loss, dz = _inputs(rng, (4, 3))
     other = np.empty_like(loss)
