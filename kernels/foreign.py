@@ -54,9 +54,12 @@ def _by_dlpack(value: Any, device: Any) -> tuple[dict[str, Any], Any]:
 
     kind, number = map(int, value.__dlpack_device__())
     _check_place(value, kind, number, device)
+    if getattr(value, "requires_grad", False):  # cuda.core asks PyTorch, which refuses, only in some versions
+        wrong(ValueError, "asarray", "host_array", "an array that can be exported",
+              "a tensor that requires a gradient: use its .detach()")
     try:
         view = StridedMemoryView.from_dlpack(value, stream_ptr=device.stream())
-    except BufferError as error:  # of a tensor that requires a gradient, for one
+    except BufferError as error:  # of a tensor whose conjugation is still to be computed, for one
         wrong(ValueError, "asarray", "host_array", "an array that can be exported", str(error))
     except NotImplementedError as error:  # of a dtype that NumPy does not know, as bfloat16
         wrong(TypeError, "asarray", "host_array", "a dtype of the contract", str(error))

@@ -30,7 +30,7 @@ __all__ = ["BLOCK", "DeviceArray", "Graph", "adopt", "architecture", "blocks_for
            "scratch", "stand_in", "stream", "synchronize", "to_host", "zeros"]  # fmt: skip
 
 DeviceArray: Any = cupy.ndarray
-OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
+OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation, and the driver's CUDA_ERROR_OUT_OF_MEMORY
 BLOCK = 256  # threads of a block where nothing asks for another number
 
 
@@ -48,6 +48,19 @@ def _stream() -> Any:
     return cupy.cuda.Stream(non_blocking=False)
 
 
+@cache
+def _capturing() -> Any:
+    """The stream in which a graph is captured, where nothing runs.
+
+    While a stream like the other is captured, nobody in the process could use the default stream.
+    """
+    return cupy.cuda.Stream(non_blocking=True)
+
+
+def _current() -> Any:
+    return _stream() if _captured is None else _capturing()
+
+
 def stream() -> int:
     """Return the stream in which all kernels run, as DLPack names it."""
     return int(_stream().ptr)
@@ -62,12 +75,12 @@ def launch(kernel: str, grid: int | tuple[int, ...], block: int | tuple[int, ...
     """
     grid, block = _three(grid), _three(block)
     if all(grid) and not _rehearsing:
-        function = _function(kernel, shared)
+        function = _or_memory_error(_function, kernel, shared)
         if _captured is not None:
             _captured.extend(arguments)
         if _only_preparing:
             return
-        function(grid, block, arguments, shared_mem=shared, stream=_stream())
+        _or_memory_error(function, grid, block, arguments, shared, _current())
 
 
 def _three(size: int | tuple[int, ...]) -> tuple[int, ...]:
@@ -103,7 +116,7 @@ def multiprocessors() -> int:
     return int(cupy.cuda.Device().attributes["MultiProcessorCount"])
 
 
-def empty(shape: int | tuple[int, ...], dtype: str) -> Any:
+def empty(shape: int | tuple[int, ...], dtype: Any) -> Any:
     """Return new device memory."""
     if _rehearsing:
         return _nowhere(shape, dtype)
@@ -115,7 +128,7 @@ def zeros(shape: int | tuple[int, ...], dtype: str) -> Any:
     """Return new device memory full of zeros."""
     array = empty(shape, dtype)
     if array.nbytes and not _rehearsing:
-        array.data.memset_async(0, array.nbytes, _stream())
+        array.data.memset_async(0, array.nbytes, _current())
     return array
 
 
@@ -123,25 +136,27 @@ def from_host(array: np.ndarray) -> Any:
     """Return a copy of a NumPy array in device memory."""
     if _rehearsing:
         return _nowhere(array.shape, array.dtype)
-    with _stream():
-        return cupy.asarray(array)
+    copy = empty(array.shape, array.dtype)
+    if array.nbytes:
+        bring(array, copy)
+    return copy
 
 
 def bring(host: np.ndarray, array: Any) -> None:
     """Copy a NumPy array into a contiguous device array of its shape and dtype."""
-    array.set(host, stream=_stream())
+    array.set(host, stream=_current())
 
 
 def to_host(array: Any) -> np.ndarray:
     """Return a copy of a device array as a NumPy array, after all that was launched before."""
-    host: np.ndarray = array.get(stream=_stream())
-    _stream().synchronize()
+    host: np.ndarray = array.get(stream=_current())
+    synchronize()
     return host
 
 
 def synchronize() -> None:
     """Wait until all that was launched has run."""
-    _stream().synchronize()
+    _current().synchronize()
 
 
 def memory() -> int | None:
@@ -196,14 +211,15 @@ _only_preparing = False  # kernels are found and memory is allocated, but nothin
 _captured: list[Any] | None = None  # while a graph is captured: what its launches were given
 
 
-def scratch(n: int, dtype: str, name: str = "") -> Any:
+def scratch(n: int, dtype: str, name: str = "", make: Callable[[int, str], Any] = empty) -> Any:
     """Return at least n values of device memory for partial results, the same memory at each call with this name.
 
-    A kernel may use it from its launch until that of the kernel that takes the partial results up.
+    A kernel may use it from its launch until that of the kernel that takes the partial results up. With `make` =
+    `zeros` it holds zeros at first.
     """
     key = f"{name}:{dtype}"
     if key not in _scratch or _scratch[key].size < n:
-        _scratch[key] = empty(max(n, 4096), dtype)
+        _scratch[key] = make(max(n, 4096), dtype)
     return _scratch[key]
 
 
@@ -247,26 +263,28 @@ class Graph:
         finally:
             _only_preparing = False
         self._arrays: list[Any] = []
-        with _stream() as stream:
-            stream.begin_capture()
-            _captured = self._arrays
-            try:
-                launches()
-            finally:
-                _captured = None
-                self._graph = _or_memory_error(stream.end_capture)
+        _capturing().begin_capture()
+        _captured = self._arrays
+        try:
+            launches()
+        finally:
+            _captured = None
+            self._graph = _or_memory_error(_capturing().end_capture)
         _or_memory_error(self._graph.upload, _stream())
 
     def launch(self) -> None:
         """Run what was captured."""
-        self._graph.launch(_stream())
+        _or_memory_error(self._graph.launch, _stream())
 
 
 def _or_memory_error(make: Callable[..., Any], *arguments: Any) -> Any:
-    """Call; what the runtime says of memory that is used up becomes a MemoryError, as CuPy's own is."""
+    """Call; what runtime and driver say of memory that is used up becomes a MemoryError, as CuPy's own is.
+
+    A kernel takes memory when it is loaded, and may when it is launched; so does a graph.
+    """
     try:
         return make(*arguments)
-    except cupy.cuda.runtime.CUDARuntimeError as error:
+    except (cupy.cuda.runtime.CUDARuntimeError, cupy.cuda.driver.CUDADriverError) as error:
         if error.status != OUT_OF_MEMORY:
             raise
-        raise MemoryError(f"no memory for a graph on the GPU: {error}") from None
+        raise MemoryError(f"no memory on the GPU for a kernel or graph: {error}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..contract import Array
-from .device import blocks_for, launch, multiprocessors, scratch
+from .device import BLOCK, blocks_for, launch, multiprocessors, scratch
 
 FEW = 8  # parts that a thread adds up by itself
 
@@ -15,9 +15,9 @@ def sum_parts(parts: Array, count: int, out: Array, *, bias: Array | None = None
     To `out` the bias of each column is added, and the activation applied; `z` takes the values before it.
     """
     behind = 0 if tail is None else tail.size
-    few = count <= FEW
-    launch(f"parts.sum_{'few_' if few else ''}parts_{out.dtype.name}", blocks_for(out.size + behind, 256 if few else 32),
-           256, parts, count, bias, z, out, tail, out.size, behind, out.shape[-1], activation)  # fmt: skip
+    kernel, sums = ("sum_few_parts", BLOCK) if count <= FEW else ("sum_parts", 32)  # and how many a block has of them
+    launch(f"parts.{kernel}_{out.dtype.name}", blocks_for(out.size + behind, sums), BLOCK, parts, count, bias, z, out,
+           tail, out.size, behind, out.shape[-1], activation)  # fmt: skip
 
 
 def column_sums(x: Array, sums: Array) -> None:

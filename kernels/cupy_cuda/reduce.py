@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from math import inf
 from typing import Any
 
@@ -39,11 +38,12 @@ def axpby(a: float, x: Array, b: float, y: Array) -> None:
 def norm_and_factor(g: Any, threshold: float, result: Any, unit: float = 1.0) -> None:
     """result[0] <- |g|; result[1] <- what clipping to `threshold` multiplies g with, 1 where it leaves g as it is.
 
-    `unit`, a power of two, is what a float64 g is multiplied with before it is squared.
+    `unit`, a power of two, is what a float64 g is multiplied with before it is squared. The counter of the blocks that
+    are done is 0 between launches.
     """
     blocks = max(1, min(blocks_for(g.size, 2 * values_of_block(g)), 4 * multiprocessors()))
     launch(f"reduce.norm_and_clip_{g.dtype}", blocks, BLOCK, g, g.size, float(unit), float(threshold),
-           scratch(blocks, "float64", "norm"), _arrived(), result)  # fmt: skip
+           scratch(blocks, "float64", "norm"), scratch(1, "uint32", "arrived", zeros), result)  # fmt: skip
 
 
 def launch_scale(g: Any, s: float, factors: Any = None, row: Any = None) -> None:
@@ -55,9 +55,3 @@ def launch_axpby(a: float, x: Any, b: float, y: Any, parts: Any = (None, None), 
     """y <- a x + b y; for a captured step a and b are parts[0][row[0]] and parts[1][row[0]]."""
     launch(f"reduce.axpby_{y.dtype}", blocks_for(y.size, values_of_block(y)), BLOCK, float(a), x, float(b), y, y.size,
            *parts, row)  # fmt: skip
-
-
-@cache
-def _arrived() -> Any:
-    """Return the counter of blocks, which is 0 between launches."""
-    return zeros(1, "int32").view("uint32")

@@ -16,7 +16,8 @@ def softmax_cross_entropy(
               dz_{bc} = w_b \left(\mathrm{softmax}(z_b)_c - q_{bc}\right)
 
     Nothing is averaged: the weights carry the 1/B. An example of weight 0 (padding) gives exactly 0 whatever its
-    logits hold, but its label must be a class. A logit of -inf excludes its class: 0 log 0 counts as 0. Label smoothing: Szegedy et al. 2016, arXiv:1512.00567.
+    logits hold, but its label must be a class. A logit of -inf excludes its class: 0 log 0 counts as 0. Label
+    smoothing: Szegedy et al. 2016, arXiv:1512.00567.
 
     Parameters
     ----------

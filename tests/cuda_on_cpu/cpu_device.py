@@ -128,10 +128,10 @@ def adopt(interface: dict[str, Any], owner: Any) -> Any:
 _scratch: dict[str, Any] = {}
 
 
-def scratch(n: int, dtype: str, name: str = "") -> Any:
+def scratch(n: int, dtype: str, name: str = "", make: Callable[[int, str], Any] = empty) -> Any:
     key = f"{name}:{dtype}"
     if key not in _scratch or _scratch[key].size < n:
-        _scratch[key] = empty(max(n, 4096), dtype)
+        _scratch[key] = make(max(n, 4096), dtype)
     return _scratch[key]
 
 

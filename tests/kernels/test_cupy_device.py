@@ -79,3 +79,78 @@ assert not device._scratch and not device._rehearsing
 """)
     small, large = map(int, out.split())
     assert 0 < small < large < 2**32
+
+
+def test_a_norm_in_a_rehearsal_leaves_nothing_behind():
+    """The counter of its blocks had an address without memory, and would have kept it."""
+    in_a_process("""
+from refplay.kernels.cupy_cuda import reduce
+
+with device.rehearsal() as scratch:
+    reduce.norm_and_factor(array(4096), 1.0, array(2, "float64"))
+    assert "arrived:uint32" in scratch
+assert not device._scratch
+""")
+
+
+STREAMS = """
+from types import SimpleNamespace
+
+launched = []
+
+
+class Stream:
+    ptr = 7
+
+    def __init__(self, non_blocking):
+        self.name = "for captures" if non_blocking else "for all"
+
+    def begin_capture(self):
+        launched.append(f"begin {self.name}")
+
+    def end_capture(self):
+        launched.append(f"end {self.name}")
+        return SimpleNamespace(upload=lambda stream: None, launch=lambda stream: launched.append(f"graph {stream.name}"))
+
+
+cupy.cuda.Stream = Stream
+device._function = lambda kernel, shared: lambda *call: launched.append(f"{kernel} {call[-1].name}")
+"""
+
+
+def test_a_graph_is_captured_apart_from_the_stream_in_which_it_runs():
+    """While a stream that waits for the default stream is captured, the default stream can be used by nobody."""
+    in_a_process(STREAMS + """
+device.launch("a.one", 1, 32)
+graph = device.Graph(lambda: device.launch("a.two", 1, 32, array(4)))
+graph.launch()
+assert launched == ["a.one for all", "begin for captures", "a.two for captures", "end for captures", "graph for all"]
+assert graph._arrays[0].shape == (4,)
+""")
+
+
+def test_memory_that_is_used_up_is_a_memory_error():
+    """Also where a kernel is loaded or launched: sizes double until memory ends (refplay throughput)."""
+    in_a_process(STREAMS + """
+def refuse(*arguments):
+    raise error
+
+
+of_the_driver = cupy.cuda.driver.CUDADriverError.__new__(cupy.cuda.driver.CUDADriverError)
+graph = device.Graph(lambda: device.launch("a.two", 1, 32))
+for error in (cupy.cuda.runtime.CUDARuntimeError(2), of_the_driver):
+    error.status = 2
+    for place, attribute in ((device, "_function"), (graph._graph, "launch")):
+        setattr(place, attribute, refuse)
+        try:
+            device.launch("a.one", 1, 32) if place is device else graph.launch()
+        except MemoryError:
+            pass
+        else:
+            raise AssertionError(f"{error!r} from {attribute} is no MemoryError")
+error.status = 1
+try:
+    graph.launch()
+except cupy.cuda.driver.CUDADriverError:
+    pass
+""")
