@@ -45,7 +45,7 @@ def test_a_tensor_that_requires_a_gradient_is_to_be_detached(gpu):
     """Whatever its own export says of it: some versions of cuda.core do not ask."""
     tensor = Tensor(np.ones(3, "f4"))
     tensor.requires_grad = True
-    with pytest.raises(ValueError, match="an array that can be exported, got a tensor .* gradient: use its .detach()"):
+    with pytest.raises(ValueError, match=r"got a tensor that requires a gradient: use its \.detach\(\)"):
         gpu.asarray(tensor)
 
 

@@ -110,7 +110,8 @@ class Stream:
 
     def end_capture(self):
         launched.append(f"end {self.name}")
-        return SimpleNamespace(upload=lambda stream: None, launch=lambda stream: launched.append(f"graph {stream.name}"))
+        launch = lambda stream: launched.append(f"graph {stream.name}")
+        return SimpleNamespace(upload=lambda stream: None, launch=launch)
 
 
 cupy.cuda.Stream = Stream
