@@ -66,6 +66,7 @@ class Tape:
 
     def advance(self) -> None:
         """End a captured step."""
+        self.layers.end()
         if self._next != self._used:
             raise RuntimeError(f"{self._next} numbers were captured, {self._used} noted: not the same update")
         launch("optim.advance", 1, 1, self.row, self._step)
