@@ -73,8 +73,7 @@ class Tape:
 
     def clip(self, g: Any, threshold: float, log: Any) -> None:
         """log[row] <- |g|; the update that follows takes the clipped gradient, g itself stays as it is."""
-        reduce.norm_and_factor(g, threshold, self._clipped)
-        launch("resident.resident_log", 1, 32, self._clipped, 1, 0, log, 0, self.row)
+        reduce.norm_and_factor(g, threshold, self._clipped, log=log, row=self.row)
         self._factor = None if threshold == inf else self._clipped[1:2]
 
     def _take(self, *numbers: float) -> list[Any] | None:

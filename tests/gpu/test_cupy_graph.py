@@ -146,6 +146,26 @@ def test_replayed_steps_are_the_steps_launched_one_by_one(gpu, graphs, rule):
         np.testing.assert_array_equal(replayed, launched)
 
 
+@pytest.mark.parametrize("rule", ["momentum", "nadam"])
+def test_steps_at_a_rate_that_stays_bring_their_numbers_together(gpu, monkeypatch, rule):
+    """The numbers of many steps come to the device in one copy; the steps are those of plain functions, bit for bit."""
+    from refplay.kernels.cupy_cuda import tape
+
+    brought = []
+    monkeypatch.setattr(tape, "bring", lambda host, array, bring=tape.bring: brought.append(host) or bring(host, array))
+    network, plain = (Network(MODEL, gpu, seed=1) for _ in range(2))
+    step, (x, labels) = make_step(network, rule, BATCH, seed=5), batch(gpu, 1)
+    state, weights = RULES[rule].init(plain.theta, gpu), gpu.asarray(np.full(BATCH, 1 / BATCH, "f4"))
+    for number, rate in enumerate([0.02] * 70 + [0.01] * 3 + [0.005]):
+        step(x, labels, rate)
+        plain.backpropagate(gpu, x, labels, weights, seed=5, step=number)
+        state = RULES[rule].update(plain.theta, plain.gradient, state, lr=rate, **RULES[rule].hyperparameters,
+                                   kernels=gpu)  # fmt: skip
+    np.testing.assert_array_equal(gpu.to_host(network.theta), gpu.to_host(plain.theta))
+    # Numbers and counters of the steps 0, 1 to 64, from 65 on; of the next rate 70, from 71 on; of the last 73.
+    assert len(brought) == 2 * 6
+
+
 def test_a_graph_never_meets_arrays_of_another_shape(gpu, graphs):
     network = Network(MODEL, gpu, seed=1)
     step, right = make_step(network, "adam", BATCH), batch(gpu, 1)
@@ -165,11 +185,11 @@ def test_a_graph_keeps_the_scratch_memory_it_was_captured_with(gpu):
     from refplay.kernels.cupy_cuda import device
 
     x, result = gpu.asarray(np.arange(5000, dtype="float32")), gpu.zeros((2,), "float64")
+    arrived = device.zeros(1, "uint32")
 
     def launches():
         partial = device.scratch(64, "float64", "of this test")
-        device.launch("resident.resident_sums_float32", 64, 256, x, x.size, partial)
-        device.launch("resident.resident_log", 1, 32, partial, 64, 0, result, 1, None)
+        device.launch("resident.resident_total_float32", 64, 256, x, x.size, partial, arrived, result, 1, None)
 
     graph = device.Graph(launches)
     device.scratch(10**6, "float64", "of this test")
