@@ -238,7 +238,7 @@ __device__ inline void held(const T* x, const T* gamma, const T* beta, T* y, T* 
 #define KERNEL(...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__)
 
 #define KERNELS(T, dtype)                                                                                              \
-  KERNEL(256) batch_norm_moments_##dtype(const T* x, double* partial, long long M, long long C, long long rows,        \
+  KERNEL(256, 2) batch_norm_moments_##dtype(const T* x, double* partial, long long M, long long C, long long rows,        \
       long long shares, long long tiles, long long lanes) {                                                            \
     moments(x, partial, M, C, rows, shares, tiles, lanes);                                                             \
   }                                                                                                                    \

@@ -1,4 +1,5 @@
-// The sum of a number of each thread of a block, the same bits at every call: the order depends on the block alone.
+// The sum of a number of each thread of a block, or of a grid, the same bits at every call: the order depends on their
+// sizes alone.
 #pragma once
 #include "warp.cuh"
 
@@ -21,4 +22,24 @@ __device__ inline double block_sum(double value) {
   if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = value;
   __syncthreads();  // or the sum of a warp might be read before it is there
   return threadIdx.x < 32 ? warp_sum(threadIdx.x < kWarps ? sums[threadIdx.x] : 0.0) : 0.0;
+}
+
+// What the first threads of all blocks have in `sum`, added up in the block that comes last, whichever it is: true there,
+// and its first thread has the total. Each block leaves its sum in partial[gridDim.x]; they are added in the order of
+// their numbers. `arrived`, 0 before the first launch, is 0 again after each. All threads of the block come here.
+template <int kThreads>
+__device__ inline bool grid_sum(double& sum, double* partial, unsigned* arrived) {
+  __shared__ bool last;
+  if (threadIdx.x == 0) {
+    partial[blockIdx.x] = sum;
+    __threadfence();  // or another block might count this one before it sees its sum
+    last = atomicInc(arrived, gridDim.x - 1) == gridDim.x - 1;
+    __threadfence();  // or sums might be read before the count says that they are there
+  }
+  __syncthreads();  // `last` is there
+  if (!last) return false;
+  double total = 0;
+  for (int k = threadIdx.x; k < gridDim.x; k += kThreads) total += partial[k];
+  sum = block_sum<kThreads>(total);
+  return true;
 }

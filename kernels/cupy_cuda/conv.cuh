@@ -173,10 +173,10 @@ struct WindowColumns {
   }
 };
 
-// y = x[window, tap] w[tap, k] + bias
+// z = x[window, tap] w[tap, k] + bias, y = activation(z). Where nobody wants z it is null.
 template <class Tile, class T>
-__device__ __forceinline__ void conv_forward(const T* x, const T* w, const T* bias, T* y, const Convolution& of,
-                                             long long chunk, long long part_stride) {
+__device__ __forceinline__ void conv_forward(const T* x, const T* w, const T* bias, T* z, T* y, const Convolution& of,
+                                             long long chunk, long long part_stride, long long activation) {
   __shared__ Panels<Tile> panels;
   __shared__ Window windows[Tile::BM];
   const Block<Tile, T> block(of.windows(), of.outputs, of.taps(), chunk);
@@ -195,7 +195,7 @@ __device__ __forceinline__ void conv_forward(const T* x, const T* w, const T* bi
            AlongOuter<typename Tile::PanelB>(w + block.first_k * of.outputs + block.at.n, of.outputs, block.columns,
                                              block.part, of.outputs % kPack<T> == 0 && on_packs(w)),
            block.part);
-  block.write(tile, y, of.outputs, part_stride, bias);
+  block.finish(tile, bias, z, y, of.outputs, part_stride, int(activation));
 }
 
 // The pixels (row, column) of an image with one value of (row + padding) % stride and one of (column + padding) %
@@ -255,7 +255,7 @@ __device__ __forceinline__ void conv_input_gradient(const T* w, const T* dy, T* 
   T* const to = dx + blockIdx.y * part_stride;
   const auto row_of = [&](int i) { return i < block.rows ? to + pixels[i] : nullptr; };
   const bool packs = of.inputs % kPack<T> == 0 && part_stride % kPack<T> == 0 && on_packs(dx);
-  const auto as_it_is = [](T sum) { return sum; };
+  const auto as_it_is = [](T (&)[Tile::kGroup], int, int) {};
   write_tile(tile, row_of, block.columns, packs, static_cast<const T*>(nullptr), as_it_is);
 }
 
@@ -287,8 +287,9 @@ __device__ __forceinline__ void conv_filter_gradient(const T* x, const T* dy, T*
               outputs, filter_rows, filter_columns, stride, padding}
 #define CONVOLUTIONS(T, name, Tile, ...)                                                                             \
   extern "C" __global__ void __launch_bounds__(__VA_ARGS__) conv_forward_##name(                                     \
-      const T* __restrict__ x, const T* __restrict__ w, const T* __restrict__ bias, T* y, CONVOLUTION) {             \
-    conv_forward<Tile>(x, w, bias, y, SIZES, chunk, part_stride);                                                    \
+      const T* __restrict__ x, const T* __restrict__ w, const T* __restrict__ bias, T* z, T* y, CONVOLUTION,         \
+      long long activation) {                                                                                        \
+    conv_forward<Tile>(x, w, bias, z, y, SIZES, chunk, part_stride, activation);                                     \
   }                                                                                                                  \
   extern "C" __global__ void __launch_bounds__(__VA_ARGS__) conv_input_gradient_##name(                              \
       const T* __restrict__ w, const T* __restrict__ dy, T* dx, long long tiles_of_phase, CONVOLUTION) {             \

@@ -8,6 +8,7 @@ from .device import launch, multiprocessors, scratch
 from .parts import sum_parts
 from .plan import Plan, Tile, plan
 from .precision import chosen
+from .product import ACTIVATIONS
 
 TILES = {  # as conv.cu and conv_tf32.cu have them
     "float32": (Tile("128x128", 128, 128, 16, 256, 0.8), Tile("128x64", 128, 64, 16, 128, 0.75),
@@ -21,15 +22,23 @@ FILES = {"float32": "conv", "tf32": "conv_tf32", "float64": "conv"}
 def conv2d_forward(x: Array, w: Array, b: Array, y: Array, stride: int, padding: int) -> None:
     """Write y[n,i,j,k] = b[k] + sum_rsc x[n, i stride + r - padding, j stride + s - padding, c] w[r,s,c,k]."""
     check.conv2d_forward(x, w, b, y, stride, padding)
+    forward(x, w, b, y, stride, padding)
+
+
+def forward(
+    x: Array, w: Array, b: Array, y: Array, stride: int, padding: int, activation: str = "none", z: Array | None = None
+) -> None:
+    """Write activation(x * w + b) into `y`, and x * w + b into `z` where it is wanted, as `product.nn`."""
     precision, sizes = _precision("conv2d_forward", x), _sizes(x, w, y, stride, padding)
+    act = ACTIVATIONS.index(activation)
     (count, oh, ow, outputs), (r, s, c) = y.shape, w.shape[:3]
     how = plan(count * oh * ow, outputs, r * s * c, TILES[precision], multiprocessors())
     if how.parts == 1:
-        _launch("forward", precision, how, how.tiles, x, w, b, y, *sizes, how.chunk, 0)
+        _launch("forward", precision, how, how.tiles, x, w, b, z, y, *sizes, how.chunk, 0, act)
     else:
         parts = scratch(how.parts * y.size, x.dtype.name, "conv")
-        _launch("forward", precision, how, how.tiles, x, w, None, parts, *sizes, how.chunk, y.size)
-        sum_parts(parts, how.parts, y, bias=b)
+        _launch("forward", precision, how, how.tiles, x, w, None, None, parts, *sizes, how.chunk, y.size, 0)
+        sum_parts(parts, how.parts, y, bias=b, activation=act, z=z)
 
 
 def conv2d_backward(

@@ -38,7 +38,7 @@ class Columns(NamedTuple):
         return BLOCK // self.lanes
 
 
-def columns(G: int, M: int, C: int, pack: int, at_once: int, waves: int) -> Columns:
+def columns(G: int, M: int, C: int, pack: int, at_once: int, waves: int, resident: int = 3) -> Columns:
     """Return a cut of x[G, M, C] that gives all multiprocessors work.
 
     Parameters
@@ -50,10 +50,12 @@ def columns(G: int, M: int, C: int, pack: int, at_once: int, waves: int) -> Colu
     waves : int
         Rounds of blocks wanted. One where the number of shares matters, as each leaves numbers behind; but many where
         G and tiles alone make more blocks than run at a time, or the last ones would have the GPU to themselves.
+    resident : int
+        Blocks that a multiprocessor has room for; see resources.tsv for the registers of a kernel.
     """
     lanes = min(32, power_of_two(-(-C // pack)))
     tiles = -(-C // (lanes * pack))
-    at_a_time, blocks = 3 * multiprocessors(), max(1, G) * tiles
+    at_a_time, blocks = resident * multiprocessors(), max(1, G) * tiles
     wanted = waves * at_a_time // blocks if 2 * blocks <= at_a_time else -(-max(4, waves) * at_a_time // blocks)
     smallest = 2 * at_once * (BLOCK // lanes)
     shares = max(1, min(wanted, M // smallest))

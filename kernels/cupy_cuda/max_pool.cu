@@ -2,6 +2,7 @@
 //
 //   forward       y[n, i, j, c] = max x[n, i stride + r, j stride + s, c] over 0 <= r, s < window; a NaN is a maximum
 //   backward      dx = the sum of dy over the windows of which this pixel is the first maximum in row-major order
+//   rectified     the same back through x = relu(...) too: where the maximum is not above 0, the window adds nothing
 //
 // A thread has one pixel and kPack channels, the fastest axis: neighbours lie side by side. Nobody adds to what others
 // write: backward, a thread looks for the windows that have its pixel. Where windows do not overlap, it owns instead a
@@ -82,7 +83,7 @@ __device__ inline void maximum(const T* __restrict__ x, T* __restrict__ y, Index
 // Windows that do not overlap. Cell (i, j): the pixels from (i stride, j stride) on, up to those of the next cell.
 template <bool packed, class Index, class T>
 __device__ inline void spread(const T* __restrict__ x, const T* __restrict__ dy, T* __restrict__ dx, Index at,
-                              const Pooled& p) {
+                              const Pooled& p, bool rectified) {
   const Pixel<T, packed, Index> cell(at, (p.H + p.stride - 1) / p.stride, (p.W + p.stride - 1) / p.stride, p.C);
   const long long corner = ((cell.n * p.H + cell.i * p.stride) * p.W + cell.j * p.stride) * p.C;
   const bool has_window = cell.i < p.OH && cell.j < p.OW;
@@ -103,6 +104,9 @@ __device__ inline void spread(const T* __restrict__ x, const T* __restrict__ dy,
             first[k] = r * p.window + s;
           }
       }
+#pragma unroll
+    for (int k = 0; k < kPack<T>; ++k)
+      if (rectified && !(best[k] > T(0))) slope[k] = T(0);
   }
   const int rows = min((long long)p.stride, p.H - cell.i * p.stride);
   const int columns = min((long long)p.stride, p.W - cell.j * p.stride);
@@ -171,14 +175,14 @@ __device__ inline void forward(const T* x, T* y, const Pooled& p) {
 }
 
 template <class T>
-__device__ inline void apart(const T* x, const T* dy, T* dx, const Pooled& p) {
+__device__ inline void apart(const T* x, const T* dy, T* dx, const Pooled& p, bool rectified) {
   const long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x, packs = (p.C + kPack<T> - 1) / kPack<T>;
   const long long threads = p.N * ((p.H + p.stride - 1) / p.stride) * ((p.W + p.stride - 1) / p.stride) * packs;
   if (at >= threads) return;
   const bool packed = on_packs(x, dy, dx) && p.C % kPack<T> == 0;
-  if (packed && threads < kSmall) spread<true>(x, dy, dx, unsigned(at), p);
-  else if (threads < kSmall) spread<false>(x, dy, dx, unsigned(at), p);
-  else spread<false>(x, dy, dx, at, p);
+  if (packed && threads < kSmall) spread<true>(x, dy, dx, unsigned(at), p, rectified);
+  else if (threads < kSmall) spread<false>(x, dy, dx, unsigned(at), p, rectified);
+  else spread<false>(x, dy, dx, at, p, rectified);
 }
 
 template <class T>
@@ -200,8 +204,8 @@ __device__ inline void overlapping(const T* x, const T* y, const T* dy, T* dx, c
     forward(x, y, {N, H, W, C, OH, OW, int(window), int(stride)});                                                     \
   }                                                                                                                    \
   KERNEL(256, 2) max_pool2d_apart_##dtype(const T* x, const T* dy, T* dx, long long N, long long H, long long W,       \
-      long long C, long long OH, long long OW, long long window, long long stride) {                                   \
-    apart(x, dy, dx, {N, H, W, C, OH, OW, int(window), int(stride)});                                                  \
+      long long C, long long OH, long long OW, long long window, long long stride, long long rectified) {              \
+    apart(x, dy, dx, {N, H, W, C, OH, OW, int(window), int(stride)}, rectified);                                       \
   }                                                                                                                    \
   KERNEL(256, 2) max_pool2d_overlapping_##dtype(const T* x, const T* y, const T* dy, T* dx, long long N, long long H,  \
       long long W, long long C, long long OH, long long OW, long long window, long long stride) {                      \

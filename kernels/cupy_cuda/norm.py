@@ -33,7 +33,7 @@ def batch_norm_forward(
         launch(f"batch_norm.batch_norm_held_{dtype}", G * cut.tiles, BLOCK, x, gamma, beta, y, mean, var, M, C,
                float(epsilon), cut.tiles, cut.lanes)  # fmt: skip
         return
-    cut = columns(G, M, C, pack, AT_ONCE, waves=1)
+    cut = columns(G, M, C, pack, AT_ONCE, waves=1, resident=2)
     partial = scratch(G * cut.shares * 2 * C, "float64", "norm")
     launch(f"batch_norm.batch_norm_moments_{dtype}", _blocks(G, cut), BLOCK, x, partial, M, C, *_shares(cut))
     launch(f"batch_norm.batch_norm_statistics_{dtype}", G * blocks_for(C, 32), SUM_BLOCK, partial, mean, var, M, C,

@@ -35,13 +35,21 @@ def max_pool2d_backward(x: Array, y: Array, dy: Array, dx: Array, window: int, s
     dy, dx : [N, OH, OW, C], [N, H, W, C]; dx is written
     """
     check.max_pool2d_backward(x, y, dy, dx, window, stride)
+    max_pool_backward(x, y, dy, dx, window, stride)
+
+
+def max_pool_backward(
+    x: Array, y: Array, dy: Array, dx: Array, window: int, stride: int, rectified: bool = False
+) -> None:
+    """As `max_pool2d_backward`; `rectified`, where windows do not overlap: back through x = relu(...) too."""
     sizes = (*x.shape, *y.shape[1:3], int(window), int(stride))
     if window > stride:
         launch(f"max_pool.max_pool2d_overlapping_{x.dtype}", _blocks(x), BLOCK, x, y, dy, dx, *sizes)
     else:
         N, H, W, C = x.shape
         cells = N * -(-H // stride) * -(-W // stride) * -(-C // packs(x.dtype))
-        launch(f"max_pool.max_pool2d_apart_{x.dtype}", blocks_for(cells), BLOCK, x, dy, dx, *sizes)
+        launch(f"max_pool.max_pool2d_apart_{x.dtype}", blocks_for(cells), BLOCK, x, dy, dx, *sizes,
+               int(rectified))  # fmt: skip
 
 
 def global_avg_pool_forward(x: Array, y: Array) -> None:

@@ -122,17 +122,32 @@ struct Origin {
   }
 };
 
-// N neighbours to `to`, at once where `packs`, and else as many as are `left`.
+template <class T, int N>
+struct alignas(N * sizeof(T)) Neighbours {
+  T v[N];
+};
+
+// N neighbours from `from`, at once where `packs`, and else as many as are `left`.
+template <int N, class T>
+__device__ __forceinline__ void read(const T* from, T (&values)[N], int left, bool packs) {
+  if (packs) {
+    const auto together = *reinterpret_cast<const Neighbours<T, N>*>(from);
+#pragma unroll
+    for (int v = 0; v < N; ++v) values[v] = together.v[v];
+  } else {
+#pragma unroll
+    for (int v = 0; v < N; ++v) values[v] = v < left ? from[v] : T(0);
+  }
+}
+
+// N neighbours to `to`, in the same way.
 template <int N, class T>
 __device__ __forceinline__ void write(T* to, const T (&values)[N], int left, bool packs) {
-  struct alignas(N * sizeof(T)) Values {
-    T v[N];
-  };
   if (packs) {
-    Values together;
+    Neighbours<T, N> together;
 #pragma unroll
     for (int v = 0; v < N; ++v) together.v[v] = values[v];
-    *reinterpret_cast<Values*>(to) = together;
+    *reinterpret_cast<Neighbours<T, N>*>(to) = together;
   } else {
 #pragma unroll
     for (int v = 0; v < N; ++v)
@@ -140,11 +155,12 @@ __device__ __forceinline__ void write(T* to, const T (&values)[N], int left, boo
   }
 }
 
-// row_of(m)[n] = tile[m][n] + bias[n], through `f`; row_of returns a null pointer for rows that are not there. With
-// `packs` every row begins at a multiple of 16 bytes and `columns` is a multiple of kPack. `bias` may be null.
-template <class Tile, class T, class RowOf, class F>
+// row_of(m)[n] = tile[m][n] + bias[n], after change(these values, m, n), some neighbours at a time; row_of returns a
+// null pointer for rows that are not there. With `packs` every row begins at a multiple of 16 bytes and `columns` is a
+// multiple of kPack. `bias` may be null.
+template <class Tile, class T, class RowOf, class Change>
 __device__ __forceinline__ void write_tile(const Tile& tile, RowOf row_of, int columns, bool packs, const T* bias,
-                                           F f) {
+                                           Change change) {
 #pragma unroll
   for (int i = 0; i < Tile::kRows; ++i) {
     T* const row = row_of(tile.m_of(i));
@@ -154,8 +170,11 @@ __device__ __forceinline__ void write_tile(const Tile& tile, RowOf row_of, int c
       T values[Tile::kGroup];
 #pragma unroll
       for (int v = 0; v < Tile::kGroup; ++v)
-        values[v] = f(tile.values(i, j)[v] + (bias && n + v < columns ? bias[n + v] : T(0)));
-      if (row && n < columns) write(row + n, values, columns - n, packs);
+        values[v] = tile.values(i, j)[v] + (bias && n + v < columns ? bias[n + v] : T(0));
+      if (row && n < columns) {
+        change(values, tile.m_of(i), n);
+        write(row + n, values, columns - n, packs);
+      }
     }
   }
 }

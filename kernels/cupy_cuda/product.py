@@ -35,20 +35,20 @@ def nn(a: Array, b: Array, bias: Array | None, c: Array, activation: str = "none
         sum_parts(parts, how.parts, c, bias=bias, activation=act, z=z)
 
 
-def nt(a: Array, b: Array, c: Array) -> None:
-    """Write a b^T into `c`."""
+def nt(a: Array, b: Array, c: Array, y: Array | None = None) -> None:
+    """Write a b^T into `c`; where `y` is given, only where that is above 0, and 0 elsewhere."""
     precision = chosen(a.dtype.name)
     if precision == "bf16":
-        product_bf16.nt(a, b, c)
+        product_bf16.nt(a, b, c, y)
         return
     (m, k), n = a.shape, b.shape[0]
     how = plan(m, n, k, TILES[precision], multiprocessors())
     if how.parts == 1:
-        _launch("nt", precision, how, a, b, c, None, m, n, k, how.chunk, 0)
+        _launch("nt", precision, how, a, b, y, c, m, n, k, how.chunk, 0)
     else:
         parts = scratch(how.parts * m * n, a.dtype.name, "product")
-        _launch("nt", precision, how, a, b, parts, None, m, n, k, how.chunk, m * n)
-        sum_parts(parts, how.parts, c)
+        _launch("nt", precision, how, a, b, None, parts, m, n, k, how.chunk, m * n)
+        sum_parts(parts, how.parts, c, y=y)
 
 
 def tn(a: Array, b: Array, c: Array, sums: Array) -> None:

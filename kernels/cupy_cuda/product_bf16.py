@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..contract import Array
+from .activation import relu_backward
 from .device import blocks_for, launch, multiprocessors, scratch
 from .parts import column_sums, sum_parts
 from .plan import Tile, plan
@@ -20,9 +21,11 @@ def nn(a: Array, b: Array, bias: Array | None, c: Array, activation: int, z: Arr
     _multiply(_along_rows(a, "a"), _along_columns(b, "b"), bias, c, activation, z, a.shape[1])
 
 
-def nt(a: Array, b: Array, c: Array) -> None:
+def nt(a: Array, b: Array, c: Array, y: Array | None) -> None:
     """As product.nt."""
     _multiply(_along_rows(a, "a"), _along_rows(b, "b"), None, c, 0, None, a.shape[1])
+    if y is not None:
+        relu_backward(y, y, c, c)
 
 
 def tn(a: Array, b: Array, c: Array, sums: Array) -> None:

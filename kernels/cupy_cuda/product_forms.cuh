@@ -7,12 +7,16 @@
 #define FORWARD(T)                                                                                   \
   const T *__restrict__ a, const T *__restrict__ b, const T *__restrict__ bias, T *z, T *c,          \
       long long m, long long n, long long k, long long chunk, long long stride, long long activation
-#define BACKWARD(T)                                                                                  \
+#define INPUT_GRADIENT(T)                                                                            \
+  const T *__restrict__ a, const T *__restrict__ b, const T *__restrict__ y, T *c,                   \
+      long long m, long long n, long long k, long long chunk, long long stride
+#define WEIGHT_GRADIENT(T)                                                                           \
   const T *__restrict__ a, const T *__restrict__ b, T *c, T *sums,                                   \
       long long m, long long n, long long k, long long chunk, long long stride
 
 #define FORWARD_NAMES a, b, bias, z, c, m, n, k, chunk, stride, activation
-#define BACKWARD_NAMES a, b, c, sums, m, n, k, chunk, stride
+#define INPUT_GRADIENT_NAMES a, b, y, c, m, n, k, chunk, stride
+#define WEIGHT_GRADIENT_NAMES a, b, c, sums, m, n, k, chunk, stride
 
 // A block's tile of c: where it begins, how much of it is there, and the part of k.
 template <class Tile, class T>
@@ -34,8 +38,25 @@ struct Block {
     T* const first = c + blockIdx.y * stride + at.m * n + at.n;
     const bool packs = n % kPack<T> == 0 && stride % kPack<T> == 0 && on_packs(c);
     const auto row_of = [&](int i) { return i < rows ? first + i * n : nullptr; };
-    const auto rectified = [&](T x) { return relu ? Relu()(x) : x; };
-    write_tile(tile, row_of, columns, packs, bias ? bias + at.n : nullptr, rectified);
+    const auto rectify = [&](T (&values)[Tile::kGroup], int, int) {
+#pragma unroll
+      for (int v = 0; v < Tile::kGroup; ++v) values[v] = relu ? Relu()(values[v]) : values[v];
+    };
+    write_tile(tile, row_of, columns, packs, bias ? bias + at.n : nullptr, rectify);
+  }
+
+  // c's tile = sums where y > 0, and 0 elsewhere: the gradient back through y = relu(...), y[m, n].
+  __device__ __forceinline__ void write_where_positive(const Tile& tile, const T* y, T* c, long long n) const {
+    const long long corner = at.m * n + at.n;
+    const bool packs = n % kPack<T> == 0 && on_packs(c, y);
+    const auto row_of = [&](int i) { return i < rows ? c + corner + i * n : nullptr; };
+    const auto keep = [&](T (&values)[Tile::kGroup], int m, int first) {
+      T outputs[Tile::kGroup];
+      read(y + corner + m * n + first, outputs, columns - first, packs);
+#pragma unroll
+      for (int v = 0; v < Tile::kGroup; ++v) values[v] = outputs[v] > T(0) ? values[v] : T(0);
+    };
+    write_tile(tile, row_of, columns, packs, static_cast<const T*>(nullptr), keep);
   }
 
   // c's tile = activation(z's). Each thread takes up what it wrote itself, so that nobody has to wait, and in a loop
@@ -77,16 +98,17 @@ __device__ __forceinline__ void product_nn(const T* a, const T* b, const T* bias
   block.finish(tile, bias, z, c, n, stride, int(activation));
 }
 
-// c = a b^T
+// c = a b^T; where y[m,n] is not null, only where y is above 0, and 0 elsewhere.
 template <class Tile, class T>
-__device__ __forceinline__ void product_nt(const T* a, const T* b, T* c, T* sums, long long m, long long n, long long k,
-                                           long long chunk, long long stride) {
+__device__ __forceinline__ void product_nt(const T* a, const T* b, const T* y, T* c, long long m, long long n,
+                                           long long k, long long chunk, long long stride) {
   __shared__ Panels<Tile> panels;
   const Block<Tile, T> block(m, n, k, chunk);
   Tile tile;
   multiply(tile, panels, AlongK<typename Tile::PanelA>(a + block.at.m * k + block.first_k, k, block.rows, block.part),
            AlongK<typename Tile::PanelB>(b + block.at.n * k + block.first_k, k, block.columns, block.part), block.part);
-  block.write(tile, c, n, stride);
+  if (y) block.write_where_positive(tile, y, c, n);
+  else block.write(tile, c, n, stride);
 }
 
 // The sums of b's columns, by the blocks of the first row of tiles: b passes through their shared memory anyway. A
@@ -135,9 +157,9 @@ __device__ __forceinline__ void product_tn(const T* a, const T* b, T* c, T* sums
   extern "C" __global__ void __launch_bounds__(__VA_ARGS__) product_nn_##name(FORWARD(T)) {         \
     product_nn<Tile>(FORWARD_NAMES);                                                                \
   }                                                                                                 \
-  extern "C" __global__ void __launch_bounds__(__VA_ARGS__) product_nt_##name(BACKWARD(T)) {        \
-    product_nt<Tile>(BACKWARD_NAMES);                                                               \
+  extern "C" __global__ void __launch_bounds__(__VA_ARGS__) product_nt_##name(INPUT_GRADIENT(T)) {  \
+    product_nt<Tile>(INPUT_GRADIENT_NAMES);                                                         \
   }                                                                                                 \
-  extern "C" __global__ void __launch_bounds__(__VA_ARGS__) product_tn_##name(BACKWARD(T)) {        \
-    product_tn<Tile>(BACKWARD_NAMES);                                                               \
+  extern "C" __global__ void __launch_bounds__(__VA_ARGS__) product_tn_##name(WEIGHT_GRADIENT(T)) { \
+    product_tn<Tile>(WEIGHT_GRADIENT_NAMES);                                                        \
   }

@@ -34,31 +34,17 @@ __device__ inline double own_squares(const T* g, long long n, double unit, long 
 }
 
 // g[n] -> result[0] = |g|, result[1] = what clipping to `threshold` multiplies g with: threshold / |g| where |g| is
-// larger and finite, else 1. One pass over g: sizeof(T) bytes a value.
-//
-// Each block writes the sum of its share to partial[gridDim.x]; the block that comes last, whichever it is, adds them
-// in the order of their numbers. `arrived`, 0 before the first launch, is 0 again after each.
+// larger and finite, else 1. One pass over g: sizeof(T) bytes a value. The norm goes to log[*row] too, if there is a log.
 template <class T>
 __device__ inline void norm_and_clip(const T* g, long long n, double unit, double threshold, double* partial,
-                                     unsigned* arrived, double* result) {
-  __shared__ bool last;
+                                     unsigned* arrived, double* result, double* log, const long long* row) {
   const long long thread = blockIdx.x * (long long)kThreads + threadIdx.x, threads = gridDim.x * (long long)kThreads;
-  const double sum = block_sum<kThreads>(own_squares(g, n, unit, thread, threads));
-  if (threadIdx.x == 0) {
-    partial[blockIdx.x] = sum;
-    __threadfence();  // or another block might count this one before it sees its sum
-    last = atomicInc(arrived, gridDim.x - 1) == gridDim.x - 1;
-    __threadfence();  // or sums might be read before the count says that they are there
-  }
-  __syncthreads();  // `last` is there
-  if (!last) return;
-  double total = 0;
-  for (int k = threadIdx.x; k < gridDim.x; k += kThreads) total += partial[k];
-  total = block_sum<kThreads>(total);
-  if (threadIdx.x == 0) {
-    const double norm = sizeof(T) == 8 ? sqrt(total) / unit : sqrt(total);
+  double sum = block_sum<kThreads>(own_squares(g, n, unit, thread, threads));
+  if (grid_sum<kThreads>(sum, partial, arrived) && threadIdx.x == 0) {
+    const double norm = sizeof(T) == 8 ? sqrt(sum) / unit : sqrt(sum);
     result[0] = norm;
     result[1] = norm > threshold && norm - norm == 0 ? threshold / norm : 1;
+    if (log) log[*row] = norm;
   }
 }
 
@@ -70,8 +56,8 @@ __device__ inline void norm_and_clip(const T* g, long long n, double unit, doubl
 #define VECTOR_KERNELS(T, dtype)                                                                                       \
   extern "C" __global__ void __launch_bounds__(kThreads, 4)                                                            \
   norm_and_clip_##dtype(const T* g, long long n, double unit, double threshold, double* partial, unsigned* arrived,    \
-                        double* result) {                                                                              \
-    norm_and_clip(g, n, unit, threshold, partial, arrived, result);                                                    \
+                        double* result, double* log, const long long* row) {                                           \
+    norm_and_clip(g, n, unit, threshold, partial, arrived, result, log, row);                                          \
   }                                                                                                                    \
   /* g <- s g; 2 sizeof(T) bytes a value */                                                                            \
   KERNEL scale_##dtype(T* g, double s, long long n, const double* factors, const long long* t) {                       \

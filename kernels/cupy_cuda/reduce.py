@@ -35,15 +35,18 @@ def axpby(a: float, x: Array, b: float, y: Array) -> None:
     launch_axpby(a, x, b, y)
 
 
-def norm_and_factor(g: Any, threshold: float, result: Any, unit: float = 1.0) -> None:
+def norm_and_factor(
+    g: Any, threshold: float, result: Any, unit: float = 1.0, log: Any = None, row: Any = None
+) -> None:
     """result[0] <- |g|; result[1] <- what clipping to `threshold` multiplies g with, 1 where it leaves g as it is.
 
     `unit`, a power of two, is what a float64 g is multiplied with before it is squared. The counter of the blocks that
-    are done is 0 between launches.
+    are done is 0 between launches. The norm goes to log[row[0]] too, if there is a log.
     """
     blocks = max(1, min(blocks_for(g.size, 2 * values_of_block(g)), 4 * multiprocessors()))
     launch(f"reduce.norm_and_clip_{g.dtype}", blocks, BLOCK, g, g.size, float(unit), float(threshold),
-           scratch(blocks, "float64", "norm"), scratch(1, "uint32", "arrived", zeros), result)  # fmt: skip
+           scratch(blocks, "float64", "norm"), scratch(1, "uint32", "arrived", zeros), result, log,
+           row)  # fmt: skip
 
 
 def launch_scale(g: Any, s: float, factors: Any = None, row: Any = None) -> None:

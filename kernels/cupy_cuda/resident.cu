@@ -40,10 +40,11 @@ __device__ inline void gather(const T* examples, const long long* labels, const 
   if (lane == 0) y[b] = labels[row];
 }
 
-// partial[blocks] <- sums of x, or of its squares, over the values of each block: those of thread `at` of the grid are
-// at, at + threads of the grid, ... Four sums a thread, so that four values are on their way.
+// log[i] <- the sum of x, or the root of that of its squares. Thread `at` of the grid has the values at, at + threads of
+// the grid, ... Four sums a thread, so that four values are on their way.
 template <bool squares, class T>
-__device__ inline void partial_sums(const T* __restrict__ x, long long n, double* __restrict__ partial) {
+__device__ inline void total(const T* __restrict__ x, long long n, double* partial, unsigned* arrived, double* log,
+                             long long i, const long long* i_at) {
   const long long step = (long long)gridDim.x * kThreads;
   double sums[kAtOnce] = {};
   for (long long first = (long long)blockIdx.x * kThreads + threadIdx.x; first < n; first += kAtOnce * step) {
@@ -53,18 +54,8 @@ __device__ inline void partial_sums(const T* __restrict__ x, long long n, double
 #pragma unroll
     for (int k = 0; k < kAtOnce; ++k) sums[k] += squares ? double(values[k]) * double(values[k]) : double(values[k]);
   }
-  const double sum = block_sum<kThreads>((sums[0] + sums[1]) + (sums[2] + sums[3]));
-  if (threadIdx.x == 0) partial[blockIdx.x] = sum;
-}
-
-// log[i] <- the sum of partial[count], or its root. One warp.
-extern "C" __global__ void __launch_bounds__(32)
-resident_log(const double* partial, long long count, long long root, double* log, long long i, const long long* i_at) {
-  double sum = 0;
-#pragma unroll 8
-  for (long long j = threadIdx.x; j < count; j += 32) sum += partial[j];
-  sum = warp_sum(sum);
-  if (threadIdx.x == 0) log[value_of(i, i_at)] = root ? sqrt(sum) : sum;
+  double sum = block_sum<kThreads>((sums[0] + sums[1]) + (sums[2] + sums[3]));
+  if (grid_sum<kThreads>(sum, partial, arrived) && threadIdx.x == 0) log[value_of(i, i_at)] = squares ? sqrt(sum) : sum;
 }
 
 // g <- (threshold / norm) g where norm = log[i] is above the threshold and finite; in double, rounded once.
@@ -130,8 +121,14 @@ __device__ inline void misses(const T* __restrict__ z, const long long* __restri
   }
 
 #define OTHERS(T, dtype)                                                                                               \
-  KERNEL resident_sums_##dtype(const T* x, long long n, double* partial) { partial_sums<false>(x, n, partial); }       \
-  KERNEL resident_squares_##dtype(const T* x, long long n, double* partial) { partial_sums<true>(x, n, partial); }     \
+  KERNEL resident_total_##dtype(const T* x, long long n, double* partial, unsigned* arrived, double* log, long long i, \
+                                const long long* i_at) {                                                               \
+    total<false>(x, n, partial, arrived, log, i, i_at);                                                                \
+  }                                                                                                                    \
+  KERNEL resident_norm_##dtype(const T* x, long long n, double* partial, unsigned* arrived, double* log, long long i,  \
+                               const long long* i_at) {                                                                \
+    total<true>(x, n, partial, arrived, log, i, i_at);                                                                 \
+  }                                                                                                                    \
   KERNEL resident_clip_##dtype(T* g, long long n, double threshold, const double* log, long long i,                    \
                                const long long* i_at) {                                                                \
     clip(g, n, threshold, log, i, i_at);                                                                               \

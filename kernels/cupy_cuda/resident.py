@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import gpu
 from . import device
-from .device import BLOCK, Graph, blocks_for, launch, multiprocessors, rehearsal, scratch
+from .device import BLOCK, Graph, blocks_for, launch, multiprocessors, rehearsal, scratch, zeros
 from .launches import packs, power_of_two
 
 __all__ = ["Graph", "bring", "clip", "gather", "machine", "make_tape", "memory", "misses", "rehearsal", "total"]
@@ -45,7 +45,7 @@ def gather(examples: Any, labels: Any, indices: Any, step: Any, x: Any, y: Any) 
 
 def total(x: Any, log: Any, i: Any) -> None:
     """x[n] -> log[i]: the sum, in double."""
-    _log("sums", x, 0, log, i)
+    _log("total", x, log, i)
 
 
 def clip(g: Any, threshold: float, log: Any, i: Any) -> None:
@@ -53,7 +53,7 @@ def clip(g: Any, threshold: float, log: Any, i: Any) -> None:
 
     The same as `refplay.optim.clipping.clip_by_norm`, whose threshold may be infinity.
     """
-    _log("squares", g, 1, log, i)
+    _log("norm", g, log, i)
     if threshold < inf:
         launch(f"resident.resident_clip_{g.dtype}", blocks_for(g.size, VALUES * packs(g.dtype) * BLOCK), BLOCK, g,
                g.size, float(threshold), log, *_number(i))  # fmt: skip
@@ -77,12 +77,11 @@ def misses(z: Any, labels: Any, missed: Any) -> None:
     launch(f"resident.resident_misses_{z.dtype}", blocks_for(B, BLOCK // 32), BLOCK, z, labels, missed, B, C)
 
 
-def _log(sums: str, x: Any, root: int, log: Any, i: Any) -> None:
-    """log[i] <- the sum of what `sums` adds up, or its root."""
-    blocks = min(blocks_for(x.size, VALUES * BLOCK), 4 * multiprocessors())
-    partial = scratch(blocks, "float64", "resident")
-    launch(f"resident.resident_{sums}_{x.dtype}", blocks, BLOCK, x, x.size, partial)
-    launch("resident.resident_log", 1, 32, partial, blocks, root, log, *_number(i))
+def _log(what: str, x: Any, log: Any, i: Any) -> None:
+    """log[i] <- the total of x, or its norm."""
+    blocks = max(1, min(blocks_for(x.size, VALUES * BLOCK), 4 * multiprocessors()))
+    launch(f"resident.resident_{what}_{x.dtype}", blocks, BLOCK, x, x.size, scratch(blocks, "float64", "resident"),
+           scratch(1, "uint32", "arrived", zeros), log, *_number(i))  # fmt: skip
 
 
 def _number(value: Any) -> tuple[int, Any]:

@@ -66,14 +66,14 @@ class Tape:
 
     def advance(self) -> None:
         """End a captured step."""
+        self.layers.end()
         if self._next != self._used:
             raise RuntimeError(f"{self._next} numbers were captured, {self._used} noted: not the same update")
         launch("optim.advance", 1, 1, self.row, self._step)
 
     def clip(self, g: Any, threshold: float, log: Any) -> None:
         """log[row] <- |g|; the update that follows takes the clipped gradient, g itself stays as it is."""
-        reduce.norm_and_factor(g, threshold, self._clipped)
-        launch("resident.resident_log", 1, 32, self._clipped, 1, 0, log, 0, self.row)
+        reduce.norm_and_factor(g, threshold, self._clipped, log=log, row=self.row)
         self._factor = None if threshold == inf else self._clipped[1:2]
 
     def _take(self, *numbers: float) -> list[Any] | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from math import prod
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ import numpy as np
 from refplay.kernels import Array, Backend
 from refplay.kernels import recorder as new_recorder
 from refplay.nn.layer import Layer, Mode, Parameter, Place, Shape, backward, forward
-from refplay.nn.layers import Conv2D, Dense, Dropout, Residual
+from refplay.nn.layers import Activation, Conv2D, Dense, Dropout, MaxPool2D, Residual
 from refplay.nn.model import Model, place_name
 from refplay.nn.replay import Replay, record_gradient
 from refplay.seeds import generator
@@ -35,6 +36,7 @@ class Pass(NamedTuple):
     learned: Chain  # from the first layer with parameters on: nothing before it needs a gradient
     loss: Array  # [B]
     dz: Array | None  # [B, classes]; None in evaluation
+    between: frozenset[int]  # ids of the buffers that a layer writes and nobody but the activation beside it reads
 
 
 class Network:
@@ -146,8 +148,13 @@ class Network:
         self, k: Backend, x: Array, labels: Array, weights: Array, *, smoothing: float = 0.0, seed: int = 0,
         step: int = 0,
     ) -> Array:  # fmt: skip
-        """Do the work of `loss_and_gradient` with the kernels `k`, which may be a recorder; return the losses [B]."""
+        """Do the work of `loss_and_gradient` with the kernels `k`, which may be a recorder; return the losses [B].
+
+        Kernels that have a `between` are told which arrays they need not write where they put two layers together.
+        """
         run, mode = self._pass(x.shape[0], training=True), Mode(True, seed, step)
+        if hasattr(k, "between"):
+            k.between = run.between
         z = forward(k, run.chain, x, mode)
         k.softmax_cross_entropy(z, labels, weights, smoothing, run.loss, run.dz)
         assert run.dz is not None
@@ -171,7 +178,8 @@ class Network:
                 setattr(chain[first][1], "dx", None)  # noqa: B010 (the kernels take None, the type of a place does not)
             loss = self.kernels.empty((batch,), self.dtype)
             dz = self.kernels.empty((batch, self.model.classes), self.dtype) if training else None
-            self._passes[batch, training] = Pass(chain, chain[first:], loss, dz)
+            between = frozenset(_between(chain) if training else ())
+            self._passes[batch, training] = Pass(chain, chain[first:], loss, dz, between)
         return self._passes[batch, training]
 
     def _chain(self, layers: Sequence[Layer], shape: Shape, prefix: str, batch: int, training: bool) -> Chain:
@@ -196,6 +204,23 @@ class Network:
             chain.append((layer, at))
             shape = layer.output_shape(shape)
         return chain
+
+
+def _between(chain: Chain) -> Iterator[int]:
+    """Yield the ids of the arrays that pass between a layer and an activation: y forwards, dx backwards.
+
+    Of neighbours in one chain, as what stands before a residual layer is read by its branch and its shortcut; and of
+    layers that are known not to read it themselves, backwards.
+    """
+    for (layer, at), (following, after) in pairwise(chain):
+        if type(layer) in (Dense, Conv2D) and type(following) is Activation:
+            yield id(at.y)
+        if type(layer) is Activation and type(following) in (Dense, MaxPool2D):
+            yield id(after.dx)
+    for layer, at in chain:
+        if isinstance(layer, Residual):
+            yield from _between(at.branch)
+            yield from _between(at.shortcut)
 
 
 def _layout(parameters: list[tuple[str, Parameter]]) -> list[Slot]:

@@ -16,6 +16,7 @@ from refplay.optim import RULES
 from refplay.train.on_device import DeviceLoss
 
 Step = Callable[[Array, Array, float], SupportsFloat]
+ROWS_AHEAD = 64  # steps whose numbers are brought to the device at once
 
 
 def make_step(
@@ -92,14 +93,16 @@ def _captured(
     step is launched kernel by kernel. `DeviceBatches` gives every batch in the same.
     """
     k, theta, g, update = network.kernels, network.theta, network.gradient, RULES[rule].update
-    tape, loss = device.make_tape(1), DeviceLoss(k)
+    tape, loss = device.make_tape(ROWS_AHEAD), DeviceLoss(k)
     state, count = RULES[rule].init(theta, k), 0
+    ahead: list[Any] = []  # the states after the steps whose numbers are on the device
+    noted: float | None = None  # the rate that they have
     given: tuple[Array | None, Array | None] = None, None
     options: dict[str, Any] = {"smoothing": smoothing, "seed": seed}
     graph: Any = None
 
     def step(x: Array, labels: Array, rate: float) -> SupportsFloat:
-        nonlocal state, count, given, graph
+        nonlocal ahead, noted, state, count, given, graph
 
         def launches() -> None:
             tape.capture()
@@ -107,16 +110,22 @@ def _captured(
             update(theta, g, state, lr=rate, **hyperparameters, kernels=tape)
             tape.advance()
 
-        tape.note(0)
-        after = update(theta, g, state, lr=rate, **hyperparameters, kernels=tape)
-        tape.bring(count)
+        if not ahead or rate != noted:
+            # A rate that stays is taken to stay on, and one that moves to move at each step.
+            ahead, rows = [], ROWS_AHEAD if rate == noted else 1
+            for row in range(rows):
+                tape.note(row)
+                last = ahead[-1] if ahead else state
+                ahead.append(update(theta, g, last, lr=rate, **hyperparameters, kernels=tape))
+            tape.bring(count)
+            noted = rate
         if x is given[0] and labels is given[1]:
             graph = graph or device.Graph(launches)
             graph.launch()
         else:
             given, graph = (x, labels), None
             launches()
-        state, count = after, count + 1
+        state, count = ahead.pop(0), count + 1
         return loss
 
     return step

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from refplay.data import Dataset, Split
-from refplay.nn import Activation, Dense, Model, Network, Residual, mlp
+from refplay.nn import Activation, Conv2D, Dense, Flatten, MaxPool2D, Model, Network, Residual, convnet, mlp
 from refplay.optim import RULES, cosine
 from refplay.train import Training, fit, make_step
 from refplay.train.progress import begin
@@ -48,24 +48,31 @@ def graphs(monkeypatch):
     return made
 
 
-FOLLOWED = {  # models, and how many of their dense layers an activation follows
-    "relu": (mlp(SHAPE, CLASSES, depth=2, width=9), 2),
-    "tanh": (mlp(SHAPE, CLASSES, depth=2, width=9, activation="tanh"), 2),
-    "gelu": (mlp(SHAPE, CLASSES, depth=2, width=9, activation="gelu"), 2),
-    "a norm follows": (mlp(SHAPE, CLASSES, depth=2, width=9, normalization="layer"), 0),
-    "read twice": (Model(SHAPE, CLASSES, (Dense(9), Residual((Activation("relu"), Dense(9))), Dense(CLASSES))), 1),
-    "sums in parts": (mlp((300,), CLASSES, depth=1, width=70, activation="tanh"), 1),
+IMAGE = (6, 6, 2)
+POOLED = (Conv2D(5), Activation(), MaxPool2D(), Conv2D(4), Activation(), MaxPool2D(3, 2), Flatten())
+JOINED = {  # models, and how many launches of their forward and backward passes are joined to another
+    "relu": (mlp(SHAPE, CLASSES, depth=3, width=9), 3, 3),
+    "tanh": (mlp(SHAPE, CLASSES, depth=2, width=9, activation="tanh"), 2, 0),
+    "gelu": (mlp(SHAPE, CLASSES, depth=2, width=9, activation="gelu"), 2, 0),
+    "a norm follows": (mlp(SHAPE, CLASSES, depth=2, width=9, normalization="layer"), 0, 2),
+    "dropout follows": (mlp(SHAPE, CLASSES, depth=2, width=9, dropout=0.5), 2, 0),
+    "read twice": (Model(SHAPE, CLASSES, (Dense(9), Residual((Activation(), Dense(9))), Dense(CLASSES))), 1, 1),
+    "sums in parts": (mlp((300,), CLASSES, depth=1, width=70, activation="tanh"), 1, 0),
+    "gradients in parts": (Model((300,), CLASSES, (Dense(5), Activation(), Dense(600), Dense(CLASSES))), 1, 1),
+    "images": (convnet(IMAGE, CLASSES, depth=2, width=4), 2, 2),
+    "windows that overlap": (Model(IMAGE, CLASSES, (*POOLED, Dense(CLASSES))), 2, 1),
+    "images in parts": (convnet((2, 2, 70), CLASSES, depth=1, width=4, activation="gelu"), 1, 0),
 }
 
 
-@pytest.mark.parametrize(("model", "followed"), FOLLOWED.values(), ids=FOLLOWED)
-def test_a_dense_layer_applies_the_activation_that_follows(gpu, monkeypatch, model, followed):
-    """The gradient is that of separate kernels, bit for bit, with a launch less for each activation."""
-    from refplay.kernels.cupy_cuda import activation, product
+@pytest.mark.parametrize(("model", "forward", "backward"), JOINED.values(), ids=JOINED)
+def test_what_stands_beside_an_activation_is_one_launch_with_it(gpu, monkeypatch, model, forward, backward):
+    """The gradient is that of separate kernels, bit for bit. What is not written is full of NaN on the CPU."""
+    from refplay.kernels.cupy_cuda import activation, conv, pool, product
     from refplay.kernels.cupy_cuda.layers import Layers
 
     launched = []
-    for module in (activation, product):
+    for module in (activation, conv, pool, product):
         launch = module.launch
         monkeypatch.setattr(module, "launch",
                             lambda kernel, *a, launch=launch, **o: launched.append(kernel) or launch(kernel, *a, **o))
@@ -75,12 +82,51 @@ def test_a_dense_layer_applies_the_activation_that_follows(gpu, monkeypatch, mod
     for k in (gpu, Layers(gpu, gpu.zeros(1, "int64"))):
         network = Network(model, gpu, seed=1)
         network.backpropagate(k, x, labels, weights)
-        forward = [name for name in launched if "_nn_" in name or "_forward_" in name]
-        found.append((gpu.to_host(network.gradient), len(forward)))
+        counts = [sum(f"activation.{name}_{way}" in kernel for kernel in launched for name in ("relu", "tanh", "gelu"))
+                  for way in ("forward", "backward")]
+        found.append((gpu.to_host(network.gradient), len(launched), *counts))
         launched.clear()
-    (separate, more), (fused, fewer) = found
-    np.testing.assert_array_equal(fused, separate)
-    assert more - fewer == followed
+    (separate, more, *activations), (joined, fewer, *left) = found
+    np.testing.assert_array_equal(joined, separate)
+    assert np.abs(separate).max() > 0
+    assert [all_ - rest for all_, rest in zip(activations, left, strict=True)] == [forward, backward]
+    assert more - fewer == forward + backward
+
+
+@pytest.mark.parametrize("name", ["tf32", "bf16"])
+def test_launches_are_joined_on_tensor_cores_too(gpu, name):
+    from refplay.kernels.cupy_cuda.layers import Layers
+    from refplay.kernels.cupy_cuda.precision import precision
+
+    model = convnet(IMAGE, CLASSES, depth=1, width=4) if name == "tf32" else JOINED["relu"][0]
+    x = gpu.asarray(np.random.default_rng(1).normal(size=(BATCH, *model.input_shape)).astype("f4"))
+    weights, gradients = gpu.asarray(np.full(BATCH, 1 / BATCH, "f4")), []
+    for k in (gpu, Layers(gpu, gpu.zeros(1, "int64"))):
+        network = Network(model, gpu, seed=1)
+        with precision(name):
+            network.backpropagate(k, x, batch(gpu, 1)[1], weights)
+        gradients.append(gpu.to_host(network.gradient))
+    np.testing.assert_array_equal(*gradients)
+    assert np.abs(gradients[0]).max() > 0
+
+
+def test_a_layer_of_your_own_reads_what_it_wrote(gpu):
+    """It may end in a dense layer's function and go on with its output: nothing is left out there."""
+    from refplay.kernels.cupy_cuda.layers import Layers
+
+    class ReadAgain(Dense):
+        def backward(self, k, at, dy, mode):
+            return super().backward(k, at, at.y, mode)
+
+    model = Model(SHAPE, CLASSES, (ReadAgain(9), Activation(), Dense(CLASSES)))
+    x, labels = batch(gpu, 1)
+    weights, gradients = gpu.asarray(np.full(BATCH, 1 / BATCH, "f4")), []
+    for k in (gpu, Layers(gpu, gpu.zeros(1, "int64"))):
+        network = Network(model, gpu, seed=1)
+        network.backpropagate(k, x, labels, weights)
+        gradients.append(gpu.to_host(network.gradient))
+    np.testing.assert_array_equal(*gradients)
+    assert np.isfinite(gradients[0]).all()
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -98,6 +144,26 @@ def test_replayed_steps_are_the_steps_launched_one_by_one(gpu, graphs, rule):
         assert [graph.replays for graph in graphs] == [2, 1]  # none more where each batch is new
     for replayed, launched in zip(*found, strict=True):
         np.testing.assert_array_equal(replayed, launched)
+
+
+@pytest.mark.parametrize("rule", ["momentum", "nadam"])
+def test_steps_at_a_rate_that_stays_bring_their_numbers_together(gpu, monkeypatch, rule):
+    """The numbers of many steps come to the device in one copy; the steps are those of plain functions, bit for bit."""
+    from refplay.kernels.cupy_cuda import tape
+
+    brought = []
+    monkeypatch.setattr(tape, "bring", lambda host, array, bring=tape.bring: brought.append(host) or bring(host, array))
+    network, plain = (Network(MODEL, gpu, seed=1) for _ in range(2))
+    step, (x, labels) = make_step(network, rule, BATCH, seed=5), batch(gpu, 1)
+    state, weights = RULES[rule].init(plain.theta, gpu), gpu.asarray(np.full(BATCH, 1 / BATCH, "f4"))
+    for number, rate in enumerate([0.02] * 70 + [0.01] * 3 + [0.005]):
+        step(x, labels, rate)
+        plain.backpropagate(gpu, x, labels, weights, seed=5, step=number)
+        state = RULES[rule].update(plain.theta, plain.gradient, state, lr=rate, **RULES[rule].hyperparameters,
+                                   kernels=gpu)  # fmt: skip
+    np.testing.assert_array_equal(gpu.to_host(network.theta), gpu.to_host(plain.theta))
+    # Numbers and counters of the steps 0, 1 to 64, from 65 on; of the next rate 70, from 71 on; of the last 73.
+    assert len(brought) == 2 * 6
 
 
 def test_a_graph_never_meets_arrays_of_another_shape(gpu, graphs):
@@ -119,11 +185,11 @@ def test_a_graph_keeps_the_scratch_memory_it_was_captured_with(gpu):
     from refplay.kernels.cupy_cuda import device
 
     x, result = gpu.asarray(np.arange(5000, dtype="float32")), gpu.zeros((2,), "float64")
+    arrived = device.zeros(1, "uint32")
 
     def launches():
         partial = device.scratch(64, "float64", "of this test")
-        device.launch("resident.resident_sums_float32", 64, 256, x, x.size, partial)
-        device.launch("resident.resident_log", 1, 32, partial, 64, 0, result, 1, None)
+        device.launch("resident.resident_total_float32", 64, 256, x, x.size, partial, arrived, result, 1, None)
 
     graph = device.Graph(launches)
     device.scratch(10**6, "float64", "of this test")

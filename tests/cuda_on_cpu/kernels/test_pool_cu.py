@@ -43,7 +43,7 @@ def test_max_pool(launch, shifted, reference, shape, window, stride, offset, dty
     if window <= stride:
         dx[...] = np.nan
         cells = np.empty((N, -(-H // stride), -(-W // stride), C), dtype)
-        launch(f"max_pool.max_pool2d_apart_{dtype}", blocks(cells), x, dy, dx, *sizes)
+        launch(f"max_pool.max_pool2d_apart_{dtype}", blocks(cells), x, dy, dx, *sizes, 0)
         np.testing.assert_array_equal(dx, exact)
 
 

@@ -11,7 +11,8 @@ LENGTHS = [0, 1, 2, 3, 4, 5, 31, 32, 33, 127, 1009, 2048, 9999]
 def norm_and_clip(launch, g, blocks=3, threshold=inf, arrived=None, unit=1.0):
     partial, result = np.full(blocks, nan), np.full(2, nan)
     arrived = np.zeros(1, np.uint32) if arrived is None else arrived
-    launch(f"reduce.norm_and_clip_{g.dtype}", blocks, g, g.size, unit, threshold, partial, arrived, result)
+    launch(f"reduce.norm_and_clip_{g.dtype}", blocks, g, g.size, unit, threshold, partial, arrived, result, None,
+           None)
     assert arrived[0] == 0  # ready for the next launch
     return result
 
@@ -55,6 +56,13 @@ def test_more_blocks_than_threads_of_the_last(launch):
 def test_the_factor_of_clipping(launch, g, threshold, factor):
     result = norm_and_clip(launch, np.array(g, np.float32), threshold=float(threshold))
     np.testing.assert_array_equal(result, [np.linalg.norm(g), factor])
+
+
+def test_the_norm_is_logged(launch):
+    g, result, log = np.array([3, 4], np.float32), np.full(2, nan), np.full(3, -7.0)
+    launch("reduce.norm_and_clip_float32", 1, g, 2, 1.0, inf, np.zeros(1), np.zeros(1, np.uint32), result, log,
+           np.array([1]))
+    assert [*result, *log] == [5, 1, -7, 5, -7]
 
 
 def test_again_and_again(launch):

@@ -27,12 +27,12 @@ def test_gather(launch, shifted, columns, lanes, offset, dtype, by_value):
     np.testing.assert_array_equal(y, labels[indices[2]])
 
 
-def logged(launch, kind, x, blocks, root, place):
-    partial, log = np.full(blocks, nan), np.full(3, -7.0)
-    launch(f"resident.resident_{kind}_{x.dtype}", blocks, x, x.size, partial)
-    launch("resident.resident_log", 1, partial, blocks, root, log, *place, threads=32)
+def logged(launch, what, x, blocks, place):
+    partial, log, arrived = np.full(blocks, nan), np.full(3, -7.0), np.zeros(1, np.uint32)
+    launch(f"resident.resident_{what}_{x.dtype}", blocks, x, x.size, partial, arrived, log, *place)
     assert log[[0, 2]].tolist() == [-7.0, -7.0]
-    return log
+    assert arrived[0] == 0  # ready for the next launch
+    return log[1]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -41,16 +41,15 @@ def logged(launch, kind, x, blocks, root, place):
 def test_sums(launch, n, blocks, dtype):
     x = (np.random.default_rng(n).normal(3, 1, n)).astype(dtype)
     wide, bound = x.astype(float), n * np.finfo(float).eps
-    assert abs(logged(launch, "sums", x, blocks, 0, (1, None))[1] - fsum(wide)) <= bound * abs(wide).sum()
-    norm = logged(launch, "squares", x, blocks, 1, (0, np.array([1])))[1]
+    assert abs(logged(launch, "total", x, blocks, (1, None)) - fsum(wide)) <= bound * abs(wide).sum()
+    norm = logged(launch, "norm", x, blocks, (0, np.array([1])))
     assert abs(norm - np.sqrt(fsum(wide**2))) <= (bound + 1e-15) * norm
 
 
-@pytest.mark.parametrize("count", [1, 31, 33, 255, 257, 300])
-def test_sums_of_many_partial_sums(launch, count):
-    partial, log = np.arange(1.0, count + 1), np.full(3, -7.0)  # whole numbers: exact
-    launch("resident.resident_log", 1, partial, count, 0, log, 1, None, threads=32)
-    assert log.tolist() == [-7, count * (count + 1) / 2, -7]
+@pytest.mark.parametrize("blocks", [31, 33, 255, 257, 300])
+def test_sums_of_many_blocks(launch, blocks):
+    x = np.arange(1.0, blocks + 1)  # whole numbers: exact
+    assert logged(launch, "total", x, blocks, (1, None)) == blocks * (blocks + 1) / 2
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
