@@ -65,11 +65,11 @@ def _softmax_rows(columns):
         while c < last:
             s = z[b, index(c)] - top  # at most 0, so that exp cannot overflow
             total += exp(s)
-            if miss != 0:
-                shifted += miss * s
+            shifted += s
             c += columns
         total = row_sum(total, values, columns)
         shifted = row_sum(shifted, values, columns)
+        missed = miss * shifted if miss != 0 else real(0)  # a logit of -inf excludes its class: 0 log 0 counts as 0
 
         if here:
             weight, label = weights[b], labels[b]
@@ -80,7 +80,7 @@ def _softmax_rows(columns):
                 elif weight == 0:
                     loss[b] = real(0)
                 else:
-                    loss[b] = weight * (log(total) - hit * (z[b, label] - top) - shifted)
+                    loss[b] = weight * (log(total) - hit * (z[b, label] - top) - missed)
             c = x
             while c < last and with_dz:
                 if not known:

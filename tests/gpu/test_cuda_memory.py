@@ -10,6 +10,7 @@ import pytest
 from refplay.data import Split
 from refplay.nn import Network, convnet, mlp
 from refplay.train import DeviceBatches, make_step, step_memory
+from refplay.train.step import ROWS_AHEAD
 
 BATCH = 8
 MODELS = {
@@ -55,7 +56,9 @@ def test_the_statement_is_what_a_step_holds(gpu, backend, model, rule, monkeypat
     scratch = [memory_of(array) for array in device._scratch.values()]
     kept = sum(array.nbytes for array in alive if not any(array is each for each in scratch))
     data_set, log = split.x.nbytes + split.y.nbytes, 8
-    numbers = 8 * (8 + 2 + 2) if backend == "cupy" else 0  # of a captured step: the update's, counters, clipping
+    numbers = 0
+    if backend == "cupy":  # of captured steps: the updates', counters, clipping
+        numbers = 8 * (tape.COLUMNS * ROWS_AHEAD + 2 + 2)
     assert kept == stated.total - stated.scratch + data_set + log + numbers
     if backend == "cupy":
         assert sum(array.nbytes for array in scratch) == stated.scratch
