@@ -5,8 +5,9 @@
 
 A step is what `refplay throughput` measures: gathering the batch from a data set in the memory of the GPU, loss,
 gradient, update by Adam. All contenders begin with the same weights, and the losses of their first steps must be the
-same. They are then timed in turns. Results go to bench/results/gpu-<backend>.json beside those of gpu.py, size by size;
-a contender that fails is written down as failed and the others go on (exit code 1). Without a GPU:
+same. They are then timed in turns; beside them stands the roofline of the step (gpu_roofline.py). Results go to
+bench/results/gpu-<backend>.json beside those of gpu.py, size by size; a contender that fails is written down as failed
+and the others go on (exit code 1). Without a GPU:
 
     REFPLAY_CUDA_ON_CPU=1 python bench/gpu_steps.py --backend cupy --sizes 1 2 --peers torch --examples 8
     NUMBA_ENABLE_CUDASIM=1 python bench/gpu_steps.py --backend numba-cuda --models small --sizes 2 --examples 8
@@ -23,6 +24,8 @@ from time import monotonic
 from typing import Any
 
 import numpy as np
+from gpu_clock import Ceilings
+from gpu_roofline import least_us
 from gpu_run import add_options, attempt, in_short, is_dry, load_backend, results_of, run_parts
 from summary import OURS, summarize
 from tables import number
@@ -119,6 +122,7 @@ def measure_model(model: str, given: argparse.Namespace, run: dict[str, Any]) ->
     data = drawn(make_model(1).input_shape, given.examples)
     peers = [peer for peer in given.peers if len(data.train.x.shape) == 4 or peer != "torch-channels-last"]  # no images
     failed: set[int] = set()
+    ceilings = Ceilings(torch, torch.cuda.synchronize)
 
     def one_size(size: int) -> str:
         if "torch-compile" in peers:  # for this size alone: for the second one it would make code for all
@@ -126,6 +130,8 @@ def measure_model(model: str, given: argparse.Namespace, run: dict[str, Any]) ->
         setup = Setup(make_model(size), data, "adam", backend=given.backend, name=model)
         record = measure_size(setup, size, peers, given.seconds, dry)
         if results is not None:
+            rates = {kind: ceilings[kind] for kind in ("copy", "float32")}
+            record |= {"ceilings": rates, "roofline_us": least_us(setup.model, size, rates)}
             results.put(f"{model}:{size}", record)
         if record["errors"]:
             failed.add(size)
@@ -169,7 +175,7 @@ def line(name: str, record: dict[str, Any], dry: bool) -> str:
         return f"{name:16} the same losses: {', '.join(record['median_us'])}{wrong}"
     times = "  ".join(f"{who} {number(value)} us" for who, value in record["median_us"].items())
     ratio = f"  best peer / ours {record['ratio']:.2f}" if record["ratio"] is not None else ""
-    return f"{name:16} {times}{ratio}{wrong}"
+    return f"{name:16} {times}{ratio}  roofline {number(record['roofline_us'])} us{wrong}"
 
 
 def main() -> int:

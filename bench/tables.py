@@ -98,11 +98,22 @@ def steps(data: Data, suffix: str = "") -> str:
         if not cases:
             continue
         names = [name for name in NAMES if any(name in record["median_us"] for _, record in cases)]
+        head = ["batch", *(NAMES[name] for name in names), "better peer / refplay (quartiles)"]
         rows = [[f"{size:,}", *(_microseconds(record, name) for name in names), ratio(record)]
                 for size, record in cases]
-        parts.append(f"{NAMES[model]}:\n\n" + markdown(
-            ["batch", *(NAMES[name] for name in names), "better peer / refplay (quartiles)"], rows))
+        if any("roofline_us" in record for _, record in cases):  # of a GPU
+            head.append("roofline (refplay's share)")
+            rows = [[*row, _roofline(record)] for row, (_, record) in zip(rows, cases, strict=True)]
+        parts.append(f"{NAMES[model]}:\n\n" + markdown(head, rows))
     return with_runs(data, "\n\n".join(parts), [r for m in MODELS for _, r in _cases(data, m, suffix)])
+
+
+def _roofline(record: Data) -> str:
+    """Return the time at the roofline, and what share of refplay's time it is."""
+    least, ours = record.get("roofline_us"), record["median_us"].get(OURS)
+    if least is None:
+        return ""
+    return number(least) + (f" ({100 * least / ours:.0f}%)" if ours else "")
 
 
 def summary(data: Data) -> str:

@@ -14,7 +14,9 @@ import pytest
 from gpu import OtherResultError, check, groups_of
 from gpu_cases import CLOSE, Case
 from gpu_products import HOW_CLOSE
+from gpu_roofline import least_us
 from gpu_run import attempt, describe, in_process, run_parts
+from gpu_steps import SMALL
 from results import Results, describe_run
 
 ROOT = Path(__file__).parents[2]
@@ -114,6 +116,8 @@ def test_steps_are_timed_and_a_peer_that_does_other_work_is_not(tmp_path: Path) 
     assert record["errors"].keys() == {"torch-compile"}
     assert record["errors"]["torch-compile"].startswith("OtherWorkError: its loss in step 0 is 2, not ")
     assert record["better_peer"] == "torch"
+    assert record["ceilings"] == {"copy": 4000.0, "float32": 50.0}
+    assert record["roofline_us"] == pytest.approx(least_us(SMALL["small"](2), 2, record["ceilings"]))
     assert len(record["rounds_us"]["ours"]) == 3
     assert record["memory"] > 0
 

@@ -1,4 +1,4 @@
-"""The tables and the plot of GPU results, made of results made up; where nothing was measured there is none."""
+"""The tables and the plots of GPU results, made of results made up; where nothing was measured there is none."""
 
 import json
 import subprocess
@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gpu_tables import LOOKS, kernels, plot, steps, tables_of
+from gpu_plots import LOOKS, PLOTS
+from gpu_tables import kernels, steps, tables_of
 from PIL import Image
 from summary import summarize
 
@@ -37,7 +38,7 @@ def step(size: int, model: int) -> dict[str, Any]:
     times = {"ours": 30 + work, "torch": 350 + work, "torch-channels-last": 380 + 0.9 * work,
              "torch-compile": 200 + 0.95 * work, "jax": 110 + 1.3 * work}  # fmt: skip
     return {"median_us": times, "better_peer": "jax", "ratio": times["jax"] / times["ours"], "quartiles": [2.0, 3.0],
-            "errors": {}, "run": 0}  # fmt: skip
+            "errors": {}, "run": 0, "roofline_us": 2 + work / 2}  # fmt: skip
 
 
 @pytest.fixture
@@ -85,39 +86,65 @@ def test_what_failed_is_told(data: dict[str, Any]) -> None:
 
 def test_a_backend_without_results_has_tables_that_say_so() -> None:
     assert set(tables_of(None, "cupy").values()) == {"Not measured on a GPU yet."}
-    assert plot({"runs": [], "cases": {}}, "cupy") is None
+    assert [make({"runs": [], "cases": {}}, "cupy") for make in PLOTS.values()] == [None, None]
     assert kernels({"runs": [], "cases": {}}) == "Not measured yet."
 
 
-def test_the_plot_has_every_contender_of_every_model(data: dict[str, Any]) -> None:
-    figure = plot(data, "cupy")
+def test_steps_are_held_against_their_roofline(data: dict[str, Any]) -> None:
+    row = next(line for line in steps(data).splitlines() if line.startswith("| 512 |"))  # of the ConvNet, the first
+    assert row.endswith("| 7.12 (18%) |")  # 2 + 512 / 100 of 30 + 512 / 50
+    record = data["cases"]["convnet:8"]
+    del record["median_us"]["ours"], record["roofline_us"]
+    rows = [line for line in steps(data).splitlines() if line.startswith("| 8 |")]
+    assert rows[0].endswith("|  |")
+    assert rows[1].endswith("%) |")
+
+
+def test_the_plot_of_steps_has_every_contender_of_every_model(data: dict[str, Any]) -> None:
+    figure = PLOTS["steps"](data, "cupy")
     assert figure is not None
     assert len(figure.axes) == 3
     for ax in figure.axes:
-        assert {line.get_gid() for line in ax.lines} == set(LOOKS)
-    (jax,) = (line for line in figure.axes[1].lines if line.get_gid() == "jax")  # of mlp-256, where JAX failed last
-    assert list(jax.get_xdata()) == list(SIZES[:-1])
-    assert jax.get_ydata()[0] == pytest.approx((110 + 1.3 * 2 / 50) / 1e3)
+        assert {line.get_gid() for line in ax.lines} == {*LOOKS, "roofline"}
+    lines = {line.get_gid(): line for line in figure.axes[1].lines}
+    assert list(lines["jax"].get_xdata()) == list(SIZES[:-1])  # of mlp-256, where JAX failed last
+    assert lines["jax"].get_ydata()[0] == pytest.approx((110 + 1.3 * 2 / 50) / 1e3)
+    assert lines["roofline"].get_ydata()[0] == pytest.approx((2 + 1 / 50) / 1e3)
+    assert figure.axes[1].get_ylim()[0] < (2 + 1 / 50) / 1e3
 
 
-def test_the_command_writes_plot_and_page(data: dict[str, Any], tmp_path: Path) -> None:
+def test_the_plot_of_kernels_has_their_shares_of_the_ceiling(data: dict[str, Any]) -> None:
+    figure = PLOTS["kernels"](data, "cupy")
+    assert figure is not None
+    (ax,) = figure.axes
+    shown = {points.get_gid(): points.get_offsets().tolist() for points in ax.collections}
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert names[:2] == ["relu_forward", "adam"]
+    assert shown["ours"][1] == pytest.approx([0.915, 1])
+    assert shown["peer"][1] == pytest.approx([0.915 * 500 / 550, 1])
+    assert shown["ours"][-1] == pytest.approx([0.7, 4])  # with the rounding of its factors
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]
+
+
+def test_the_command_writes_plots_and_page(data: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "r.json").write_text(json.dumps(data))
     page = tmp_path / "page.md"
     page.write_text("a\n<!-- bench:gpu-cupy-steps -->\n<!-- end -->\nb\n")
-    printed = command("--results", tmp_path / "r.json", "--page", page, "--plot", tmp_path / "steps.png")
+    printed = command("--results", tmp_path / "r.json", "--page", page, "--plots", tmp_path)
     assert printed.returncode == 0, printed.stderr
     assert "| adam | 500 |" in printed.stdout
     assert "ConvNet:" in page.read_text()
-    picture = np.asarray(Image.open(tmp_path / "steps.png").convert("L"))
-    assert picture.std() > 10.0
+    for name in ("kernels", "steps"):
+        picture = np.asarray(Image.open(tmp_path / f"gpu-cupy-{name}.png").convert("L"))
+        assert picture.std() > 10.0
 
 
 def test_without_a_file_nothing_is_printed_but_that(tmp_path: Path) -> None:
-    found = command("--results", tmp_path / "none.json", "--plot", tmp_path / "steps.png")
+    found = command("--results", tmp_path / "none.json", "--plots", tmp_path)
     assert found.returncode == 1
     assert found.stdout == ""
     assert found.stderr.strip() == f"{tmp_path / 'none.json'} does not exist: cupy has not been measured on a GPU"
-    assert not (tmp_path / "steps.png").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def command(*arguments: Any) -> subprocess.CompletedProcess[str]:
