@@ -45,9 +45,9 @@ def load_backend(backend: str) -> Any:
     """Return the kernels of a backend; in a dry run of CuPy's, those that g++ has compiled (docs/cuda_on_cpu.md)."""
     if backend == "cupy" and is_dry(backend):
         sys.path.insert(0, str(ROOT / "tests"))
-        import cuda_on_cpu.cpu_device
+        import cuda_on_cpu.cupy_on_cpu
 
-        cuda_on_cpu.cpu_device.install()
+        cuda_on_cpu.cupy_on_cpu.install()
         gpu.missing = lambda found: ""
     return load(backend)
 

@@ -64,6 +64,8 @@ def make_contenders(
     setup: Setup, size: int, peers: list[str], dry: bool
 ) -> tuple[dict[str, Contender], dict[str, str]]:
     """Return the contenders whose first steps run and give the losses that the others give; and what others raised."""
+    import torch
+
     network = setup.network()
     made: dict[str, Contender] = {}
     errors: dict[str, str] = {}
@@ -77,6 +79,7 @@ def make_contenders(
     def begin(name: str) -> None:
         if name not in made:
             return
+        tidy(setup.backend, torch)  # or those before would keep what they need in their steps, and more
         losses = [float(made[name].step(*made[name].gather(step))) for step in range(COMPARED)]
         expected.extend(losses[len(expected) :])  # of the first that runs: a peer, if there is one
         for step, (loss, others) in enumerate(zip(losses, expected, strict=True)):

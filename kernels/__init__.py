@@ -106,6 +106,6 @@ def available() -> dict[str, str]:
         try:
             load(name)
             reasons[name] = ""
-        except (ImportError, ValueError) as error:
+        except Exception as error:  # a package that is broken raises anything; the other backends can run all the same
             reasons[name] = str(error) or type(error).__name__
     return reasons

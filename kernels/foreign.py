@@ -4,12 +4,13 @@ Two protocols say where such an array lies: DLPack (its methods `__dlpack__` and
 `__cuda_array_interface__`. What is taken stays the memory of its owner, which is kept alive; it is read and written in
 the order of both: what the owner has launched is waited for on the GPU, not by the host.
 
-The `device` of a backend makes the array: its `adopt(interface, owner)`; and says what is in use: `current_device()`,
-`device_of(pointer)` and, as DLPack counts them, the `stream()` in which the kernels run.
+The `device` of a backend makes the array: its `adopt(interface, owner)`; says what is in use: `current_device()`,
+`device_of(pointer)` and, as DLPack counts them, the `stream()` in which the kernels run; and waits: `synchronize()`.
 """
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +20,20 @@ from . import check as host_check
 from .arguments import layout, type_name, wrong
 
 HOST, CUDA, PINNED, MANAGED = 1, 2, 3, 13  # DLDeviceType of DLPack
+
+
+class Kept:
+    """What owns the memory of an array, kept until the kernels that were given the array have run.
+
+    The owner knows nothing of our launches: once it has its memory back, the next array may get it, at once.
+    """
+
+    def __init__(self, owner: Any, readonly: bool, device: Any) -> None:
+        self.owner, self.readonly, self._device = owner, readonly, device
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():  # else nothing is launched any more
+            self._device.synchronize()
 
 
 def is_foreign(value: Any) -> bool:
@@ -34,7 +49,8 @@ def take(value: Any, device: Any) -> tuple[Any, np.ndarray]:
     stand_in = np.asarray(SimpleNamespace(__array_interface__=interface, owner=owner))
     host_check.asarray(stand_in)
     layout("asarray", "host_array", stand_in, written=False)
-    return device.adopt(interface | {"strides": None}, owner), stand_in
+    kept = Kept(owner, interface["data"][1], device)
+    return device.adopt(interface | {"strides": None}, kept), stand_in
 
 
 def _check_place(value: Any, kind: int, number: int, device: Any) -> None:

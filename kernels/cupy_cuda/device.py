@@ -6,17 +6,19 @@ with the same functions in this one's place, which runs the same kernels on the 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from itertools import count
 from math import prod
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from .. import gpu
+from ..foreign import Kept
 
 if not gpu.installed("cupy"):
     raise ImportError(gpu.NOT_INSTALLED.format("cupy"))
@@ -142,21 +144,40 @@ def from_host(array: np.ndarray) -> Any:
     return copy
 
 
+_on_their_way: deque[tuple[Any, Any]] = deque()  # copies to the device: the event of their end, and their memory
+LONG = 2**24  # bytes: pinning so many takes as long as copying them
+
+
 def bring(host: np.ndarray, array: Any) -> None:
-    """Copy a NumPy array into a contiguous device array of its shape and dtype."""
-    array.set(host, stream=_current())
+    """Copy a NumPy array into a contiguous device array of its shape and dtype; `host` may change when this returns.
+
+    The GPU reads it when the launches before have run, and so from pinned memory of our own. Of memory that the system
+    may move CUDA only says that it "might" have been read by now, or wait for the stream to do so. A long array is
+    waited for.
+    """
+    while _on_their_way and _on_their_way[0][0].done:
+        _on_their_way.popleft()
+    stream = _current()
+    if host.nbytes > LONG:
+        array.set(host, stream=stream)
+        stream.synchronize()
+    elif host.nbytes:
+        pinned = cupy.cuda.alloc_pinned_memory(host.nbytes)
+        copy = np.frombuffer(pinned, host.dtype, host.size).reshape(host.shape)
+        copy[...] = host
+        array.set(copy, stream=stream)
+        _on_their_way.append((stream.record(), pinned))
 
 
 def to_host(array: Any) -> np.ndarray:
     """Return a copy of a device array as a NumPy array, after all that was launched before."""
-    host: np.ndarray = array.get(stream=_current())
-    synchronize()
+    host: np.ndarray = array.get(stream=_current())  # which waits
     return host
 
 
 def synchronize() -> None:
     """Wait until all that was launched has run."""
-    _current().synchronize()
+    _stream().synchronize()
 
 
 def memory() -> int | None:
@@ -179,28 +200,21 @@ def device_of(pointer: int) -> int:
     return int(cupy.cuda.runtime.pointerGetAttributes(pointer).device)
 
 
-class Owner(NamedTuple):
-    """What keeps the memory of an array that was taken from another library."""
-
-    owner: Any
-    readonly: bool
-
-
-def adopt(interface: dict[str, Any], owner: Any) -> Any:
+def adopt(interface: dict[str, Any], owner: Kept) -> Any:
     """Return a device array at the address of a `__cuda_array_interface__`, whose memory stays that of `owner`."""
-    shape, dtype, (pointer, readonly) = interface["shape"], np.dtype(interface["typestr"]), interface["data"]
+    shape, dtype, (pointer, _) = interface["shape"], np.dtype(interface["typestr"]), interface["data"]
     if interface.get("stream"):  # of the owner: what it has launched there comes first
         event = cupy.cuda.Event(disable_timing=True)
         cupy.cuda.runtime.eventRecord(event.ptr, interface["stream"])
         _stream().wait_event(event)
-    memory = cupy.cuda.UnownedMemory(pointer, prod(shape) * dtype.itemsize, Owner(owner, readonly), current_device())
+    memory = cupy.cuda.UnownedMemory(pointer, prod(shape) * dtype.itemsize, owner, current_device())
     return cupy.ndarray(shape, dtype, cupy.cuda.MemoryPointer(memory, 0))
 
 
 def stand_in(array: Any) -> np.ndarray:
     """Return a NumPy array of the same form at the address of a device array, to be looked at and never read."""
     owner = getattr(array.data.mem, "_owner", None)  # of what `adopt` made, and of views of it
-    readonly = isinstance(owner, Owner) and owner.readonly
+    readonly = isinstance(owner, Kept) and owner.readonly
     interface = {"shape": array.shape, "strides": array.strides, "typestr": array.dtype.str,
                  "data": (array.data.ptr, readonly), "version": 3}
     return np.asarray(SimpleNamespace(__array_interface__=interface))

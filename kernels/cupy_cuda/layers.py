@@ -51,6 +51,10 @@ class Layers:
             held, self._held = self._held, None
             held.alone()
 
+    def forget(self) -> None:
+        """Launch nothing of what waits."""
+        self._held = None
+
     def dense_forward(self, x: Any, w: Any, b: Any, y: Any) -> None:
         """Take note of y = x w + b."""
         self.end()

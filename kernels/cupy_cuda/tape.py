@@ -61,7 +61,8 @@ class Tape:
         bring(np.array([0, first]), self._counters)
 
     def capture(self) -> None:
-        """From now on, launch; nothing is noted."""
+        """From now on, launch; nothing is noted, and nothing waits that a step which failed has left."""
+        self.layers.forget()
         self._noting, self._next, self._factor = -1, 0, None
 
     def advance(self) -> None:

@@ -10,7 +10,7 @@ from .. import check as host_check
 from ..contract import Array
 from ..foreign import is_foreign, take
 from . import check, device
-from .device import DeviceArray, allocate, cleared, cuda, upload
+from .device import DeviceArray, allocate, cleared, upload
 
 
 def empty(shape: int | tuple[int, ...], dtype: str = "float32") -> Array:
@@ -48,4 +48,4 @@ def to_host(array: Array) -> Array:
 
 def synchronize() -> None:
     """Wait until all that was launched has run."""
-    cuda.synchronize()
+    device.synchronize()

@@ -29,7 +29,8 @@ config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # a small batch makes small grids; that 
 
 __all__ = [
     "BLOCK", "SIMULATED", "DeviceArray", "adopt", "allocate", "blocks_for", "cleared", "cuda", "current_device",
-    "device_function", "device_of", "free_and_total", "index", "kernel", "launch", "scratch", "stream", "upload",
+    "device_function", "device_of", "free_and_total", "index", "kernel", "launch", "scratch", "stream", "synchronize",
+    "upload",
 ]  # fmt: skip
 
 SIMULATED = bool(config.ENABLE_CUDASIM)  # NUMBA_ENABLE_CUDASIM=1: Python threads on the CPU stand for those of a GPU
@@ -133,6 +134,11 @@ def device_of(pointer: int) -> int:
 def stream() -> int:
     """Return the stream in which all kernels run, as DLPack counts: the default stream."""
     return 1
+
+
+def synchronize() -> None:
+    """Wait until all that was launched has run."""
+    cuda.synchronize()
 
 
 def adopt(interface: dict[str, Any], owner: Any) -> Any:

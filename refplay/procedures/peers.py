@@ -145,14 +145,20 @@ def make_peer_step(
 OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "allocate memory", "not enough memory", "CUDA out of memory")
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that memory is used up: Python's own, or both frameworks', a RuntimeError."""
+    words = isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
+    return words or isinstance(error, MemoryError)
+
+
 def _with_memory_errors(step: PeerStep) -> PeerStep:
-    """Both frameworks say that memory is out by a RuntimeError; say it as Python does."""
+    """Say as Python does that memory is out."""
 
     def checked(x: Any, labels: Any) -> Any:
         try:
             return step(x, labels)
         except RuntimeError as error:
-            if any(words in str(error) for words in OUT_OF_MEMORY):
+            if is_out_of_memory(error):
                 raise MemoryError(str(error).splitlines()[0]) from None
             raise
 

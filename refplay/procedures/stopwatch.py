@@ -17,6 +17,7 @@ import numpy as np
 
 from refplay.analysis.throughput import Timing, failure
 from refplay.data import Gather
+from refplay.procedures.peers import is_out_of_memory
 
 ROUNDS = 9
 LEAST = 2  # steps of a round that count, however long they take
@@ -104,7 +105,9 @@ def time_in_turns(
     def attempt(name: str, action: Callable[[], None]) -> None:
         try:
             action()
-        except MemoryError:
+        except Exception as error:  # of a step, or of its loss, which may be waited for
+            if not is_out_of_memory(error):
+                raise
             failed[name] = "out of memory"
 
     collecting = gc.isenabled()

@@ -16,14 +16,13 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
+from refplay.kernels.cupy_cuda.compile import compile_source
+
 FILES = ("product", "conv")
 
 
 def disassembled(file: str, architecture: int = 90) -> str:
     """Return the machine code of a `.cu` file as nvdisasm writes it."""
-    # Not above: pytest imports this file, for its docstrings, before tests put cpu_device.py in place of the device.
-    from refplay.kernels.cupy_cuda.compile import compile_source
-
     spec = find_spec("nvidia")
     found = [tool for folder in (spec.submodule_search_locations if spec else ()) or ()
              for tool in Path(folder).glob("*/bin/nvdisasm")]

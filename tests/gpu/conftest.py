@@ -23,15 +23,16 @@ ON_CPU = os.environ.get("REFPLAY_CUDA_ON_CPU") == "1"
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 BACKEND = "cupy" if ON_CPU else os.environ.get("REFPLAY_GPU_BACKEND", "numba-cuda")
 SEED = 20231
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX would take three quarters of the GPU's memory
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "kernels")]  # contract_calls
 if SIMULATED:
     import strict_simulator
 
     strict_simulator.install()
 if ON_CPU:
-    import cuda_on_cpu.cpu_device
+    import cuda_on_cpu.cupy_on_cpu
 
-    cuda_on_cpu.cpu_device.install_as_gpu()
+    cuda_on_cpu.cupy_on_cpu.install_as_gpu()
 
 
 # Tests of the simulator itself, and those that need other libraries' arrays in device memory.

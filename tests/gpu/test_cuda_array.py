@@ -88,6 +88,32 @@ def test_its_memory_is_kept_while_it_is_used(gpu):
     assert owner() is None
 
 
+def test_its_memory_goes_back_when_the_kernels_have_run(gpu, monkeypatch):
+    """Its owner may give it to another array then, in a stream of its own."""
+    device, events = import_module(f"{gpu.__name__}.device"), []
+    wait = device.synchronize
+    monkeypatch.setattr(device, "synchronize", lambda: (events.append("waited for"), wait()))
+    ours, y = Exported(gpu.asarray(np.arange(6, dtype="f4"))), gpu.empty(6)
+    weakref.finalize(ours, events.append, "given back")
+    gpu.relu_forward(gpu.asarray(ours), y)
+    assert events == ["waited for"]  # the array was nobody's any more
+    del ours
+    gc.collect()
+    assert events == ["waited for", "given back"]
+    assert gpu.to_host(y).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.cupy
+@pytest.mark.parametrize("size", [5, 2**22 + 1])  # from pinned memory; waited for
+def test_what_was_brought_may_change_at_once(gpu, size):
+    from refplay.kernels.cupy_cuda import device
+
+    host, array = np.arange(size, dtype="f4"), gpu.empty(size)
+    device.bring(host, array)
+    expected, host[...] = host.copy(), -1
+    np.testing.assert_array_equal(gpu.to_host(array), expected)
+
+
 def test_a_read_only_array_is_read_and_not_written(gpu):
     taken, y = gpu.asarray(Exported(gpu.asarray(np.array([-1.0, 2.0], "f4")), readonly=True)), gpu.empty(2)
     gpu.relu_forward(taken, y)

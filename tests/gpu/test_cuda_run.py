@@ -42,8 +42,8 @@ product.tile_for = lambda *sizes: product.Tile(1, 1, 16)
 """, "cupy": f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-import cuda_on_cpu.cpu_device
-cuda_on_cpu.cpu_device.install_as_gpu()
+import cuda_on_cpu.cupy_on_cpu
+cuda_on_cpu.cupy_on_cpu.install_as_gpu()
 """}
 
 

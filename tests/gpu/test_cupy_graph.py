@@ -217,6 +217,16 @@ def test_another_progress_is_another_graph(gpu, graphs):
     assert [graph.replays for graph in graphs] == [6, 6]
 
 
+def test_what_a_step_that_failed_left_is_not_launched(gpu):
+    from refplay.kernels.cupy_cuda import resident
+
+    tape, y = resident.make_tape(1), gpu.zeros((2, 3))
+    tape.layers.dense_forward(gpu.zeros((2, 4)), gpu.zeros((4, 3)), gpu.asarray(np.ones(3, "f4")), y)
+    tape.capture()  # of the next step
+    tape.layers.end()
+    assert not gpu.to_host(y).any()
+
+
 def test_between_evaluations_the_host_brings_indices_and_rates_and_reads_the_log(gpu, monkeypatch):
     from refplay.kernels.cupy_cuda import array, device, resident, tape
 

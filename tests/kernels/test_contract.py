@@ -55,6 +55,16 @@ def test_available_gives_the_reason_of_a_missing_package(monkeypatch):
         refplay.kernels.load("numba-cuda")
 
 
+def test_a_package_that_is_broken_leaves_the_other_backends_alone(monkeypatch):
+    def broken(name, package):
+        if name == ".numba_cpu":
+            raise AttributeError("module 'llvmlite' has no attribute 'ir'")
+
+    monkeypatch.setattr(refplay.kernels, "import_module", broken)
+    reasons = refplay.kernels.available()
+    assert [reasons[name] for name in BACKENDS] == ["", "module 'llvmlite' has no attribute 'ir'"]
+
+
 def test_backends_are_imported_at_their_first_use():
     code = """if True:
         import sys, refplay.kernels

@@ -1,6 +1,7 @@
-"""device.py itself, without a GPU: CuPy's arrays exist there too, as long as nobody touches the memory they name.
+"""device.py on a machine without a GPU: what needs no memory, rehearsals, and errors of the driver.
 
-Everything else of the backend is tested with another module in the place of this one (tests/cuda_on_cpu/cpu_device.py).
+CuPy's arrays exist there too, as long as nobody touches the memory they name. What does is tested by tests/gpu, with
+tests/cuda_on_cpu/cupy_on_cpu.py below device.py.
 """
 
 import subprocess
@@ -38,13 +39,18 @@ def in_a_process(code):
 
 def test_arrays_are_shown_to_the_checks_as_they_are():
     in_a_process("""
+from types import SimpleNamespace
+
+from refplay.kernels.foreign import Kept
+
 for shape in ((4, 4), (0, 3), (2, 0), ()):
     seen = device.stand_in(array(shape))
     assert (seen.shape, seen.flags.carray, seen.dtype) == (shape, True, "float32"), shape
 view = array((4, 6))[:, ::2]
 assert device.stand_in(view).strides == view.strides == (24, 8)
 assert device.stand_in(array(4)[1:]).ctypes.data == 2**20 + 4
-taken = device.adopt({"shape": (3,), "typestr": "<f4", "data": (2**20, True)}, "its owner")
+kept = Kept("its owner", True, SimpleNamespace(synchronize=lambda: None))
+taken = device.adopt({"shape": (3,), "typestr": "<f4", "data": (2**20, True)}, kept)
 assert not device.stand_in(taken).flags.writeable and not device.stand_in(taken[1:]).flags.writeable
 assert device.gpu_of(taken) == 0
 """)

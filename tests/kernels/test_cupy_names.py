@@ -28,7 +28,8 @@ def test_the_name_is_there(name):
     [
         ("cuda.function.Function", ["ptr", "__call__"]),
         ("cuda.function.Module", ["load", "get_function"]),
-        ("cuda.Stream", ["begin_capture", "end_capture", "synchronize", "wait_event"]),
+        ("cuda.Stream", ["begin_capture", "end_capture", "record", "synchronize", "wait_event"]),
+        ("cuda.Event", ["done", "ptr"]),
         ("cuda.graph.Graph", ["launch", "upload"]),
         ("cuda.Device", ["attributes", "compute_capability", "id", "mem_info"]),
         ("cuda.MemoryPointer", ["mem", "memset_async", "ptr"]),

@@ -85,6 +85,15 @@ def test_out_of_memory_is_a_record_and_the_others_go_on(at: int) -> None:
     assert not found["b"].failed
 
 
+def test_memory_that_runs_out_while_the_loss_is_waited_for_is_a_record_too() -> None:
+    class Loss:
+        def __float__(self) -> float:
+            raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 7516192768 bytes.")
+
+    found = time_in_turns({"a": Contender(lambda step: BATCH, lambda x, labels: Loss())}, 4, {}, 0.0)
+    assert found["a"].failed == "out of memory"
+
+
 def test_other_errors_are_bugs_and_keep_their_traceback() -> None:
     def step(x, labels):
         raise RuntimeError("a bug")

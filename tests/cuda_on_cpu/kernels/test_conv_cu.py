@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from cuda_on_cpu import cpu_device
+from cuda_on_cpu import cupy_on_cpu
+from cuda_on_cpu.cupy_on_cpu import placed, values_of
 from cuda_on_cpu.launch import VARIANT, load
 from refplay.kernels import numpy_ref
 
@@ -43,7 +44,7 @@ if VARIANT != "plain":
 
 @pytest.fixture(scope="module")
 def gpu():
-    cpu_device.install()
+    cupy_on_cpu.install()
     from refplay.kernels.cupy_cuda import conv, plan, precision
 
     return SimpleNamespace(conv=conv, plan=plan, precision=precision)
@@ -67,15 +68,8 @@ def to_tf32(x: np.ndarray) -> np.ndarray:
     return np.ldexp(np.copysign(np.floor(abs(mantissa) * 2**11 + 0.5), mantissa), exponent - 11)
 
 
-def at(offset: int, values: np.ndarray) -> np.ndarray:
-    """Return the values in memory of the device, `offset` values behind a multiple of 16 bytes."""
-    flat = cpu_device.empty(values.size + offset, values.dtype.name)
-    flat[offset:] = values.ravel()
-    return flat[offset:].reshape(values.shape)
-
-
 def empty_at(offset: int, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
-    return at(offset, np.full(shape, np.nan, dtype))
+    return placed(np.full(shape, np.nan, dtype), offset)
 
 
 def layer(shape: tuple[int, ...], dtype: str) -> tuple[np.ndarray, ...]:
@@ -87,11 +81,11 @@ def layer(shape: tuple[int, ...], dtype: str) -> tuple[np.ndarray, ...]:
 
 
 def convolve(backend, x, w, b, dy, stride, padding, empty) -> list[np.ndarray]:
-    """Return y, dx, dw, db of a backend, on the host: with memory of the device NumPy computes nothing."""
+    """Return y, dx, dw, db of a backend, on the host."""
     out = [empty(a.shape) for a in (dy, x, w, b)]
     backend.conv2d_forward(x, w, b, out[0], stride, padding)
     backend.conv2d_backward(x, w, dy, *out[1:], stride, padding)
-    return [np.asarray(a) for a in out]
+    return [a if isinstance(a, np.ndarray) else values_of(a) for a in out]
 
 
 @pytest.mark.parametrize("parts", [1, 3])
@@ -111,7 +105,7 @@ def test_convolutions(gpu, force, precision, tile, parts):
         lengths = np.array([w[..., 0].size, w[:, :, 0].size, dy[..., 0].size, dy[..., 0].size]) + 1
         for offset in (0, 1) if VARIANT == "plain" else (0,):
             with gpu.precision.precision("tf32" if precision == "tf32" else "float32"):
-                arrays = [at(offset, a) for a in (x, w, b, dy)]
+                arrays = [placed(a, offset) for a in (x, w, b, dy)]
                 got = convolve(gpu.conv, *arrays, stride, padding, partial(empty_at, offset, dtype))
             values = zip(["y", "dx", "dw", "db"], got, expected, magnitudes, lengths, strict=True)
             for name, a, reference, magnitude, length in values:
@@ -128,35 +122,35 @@ def test_what_is_no_number_stays_in_its_windows(gpu, force, stride):
     x[1, 4, 4, 0] = np.nan  # where a tap too many, the first of a row below the filter, would reach it
     with np.errstate(invalid="ignore"):
         expected = convolve(numpy_ref, x, w, b, dy, stride, 1, lambda size: np.empty(size, np.float32))
-    got = convolve(gpu.conv, *(at(0, a) for a in (x, w, b, dy)), stride, 1, partial(empty_at, 0, "float32"))
+    got = convolve(gpu.conv, *(placed(a) for a in (x, w, b, dy)), stride, 1, partial(empty_at, 0, "float32"))
     for a, reference in zip(got, expected, strict=True):
         np.testing.assert_array_equal(np.isfinite(a), np.isfinite(reference))
 
 
 def test_no_gradient_of_images_where_nobody_wants_it(gpu):
-    x, w, b, dy = (at(0, a) for a in layer(SHAPES[1], "float32"))
-    dw, db = (cpu_device.empty(a.shape, "float32") for a in (w, b))
+    x, w, b, dy = (placed(a) for a in layer(SHAPES[1], "float32"))
+    dw, db = (cupy_on_cpu.empty(a.shape, "float32") for a in (w, b))
     gpu.conv.conv2d_backward(x, w, dy, None, dw, db, *SHAPES[1][7:])
-    assert np.isfinite(np.asarray(dw)).all()
-    assert np.isfinite(np.asarray(db)).all()
+    assert np.isfinite(values_of(dw)).all()
+    assert np.isfinite(values_of(db)).all()
 
 
 def test_no_images(gpu):
-    x, w, b, dy = (at(0, a) for a in layer((0, 7, 5, 3, 5, 3, 3, 1, 1), "float32"))
+    x, w, b, dy = (placed(a) for a in layer((0, 7, 5, 3, 5, 3, 3, 1, 1), "float32"))
     _, _, dw, db = convolve(gpu.conv, x, w, b, dy, 1, 1, partial(empty_at, 0, "float32"))
     assert not dw.any()
     assert not db.any()
 
 
 def test_the_same_bits_at_every_call(gpu):
-    x, w, b, dy = (at(0, a) for a in layer((4, 9, 9, 3, 7, 3, 3, 2, 1), "float32"))
+    x, w, b, dy = (placed(a) for a in layer((4, 9, 9, 3, 7, 3, 3, 2, 1), "float32"))
     first, again = (convolve(gpu.conv, x, w, b, dy, 2, 1, partial(empty_at, 0, "float32")) for _ in "12")
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_bf16_is_refused_by_name(gpu):
-    x, w, b, dy = (at(0, a) for a in layer(SHAPES[1], "float32"))
+    x, w, b, dy = (placed(a) for a in layer(SHAPES[1], "float32"))
     with gpu.precision.precision("bf16"), pytest.raises(ValueError, match="conv2d_forward: no convolution in bf16"):
         gpu.conv.conv2d_forward(x, w, b, dy, *SHAPES[1][7:])
 

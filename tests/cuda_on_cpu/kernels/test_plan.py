@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cuda_on_cpu import cpu_device
+from cuda_on_cpu import cupy_on_cpu
 
-cpu_device.install()
+cupy_on_cpu.install()
 
 from refplay.kernels.cupy_cuda import conv, product, product_bf16  # noqa: E402
 from refplay.kernels.cupy_cuda.plan import LONGEST_CHUNK, plan  # noqa: E402

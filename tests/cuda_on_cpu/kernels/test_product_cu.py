@@ -12,7 +12,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from cuda_on_cpu import cpu_device
+from cuda_on_cpu import cupy_on_cpu
+from cuda_on_cpu.cupy_on_cpu import placed, values_of
 from cuda_on_cpu.launch import VARIANT
 from refplay.kernels import numpy_ref
 
@@ -20,7 +21,7 @@ from refplay.kernels import numpy_ref
 @pytest.fixture(scope="module")
 def gpu():
     """The launchers, on the CPU."""
-    cpu_device.install()
+    cupy_on_cpu.install()
     from refplay.kernels.cupy_cuda import dense, plan, precision, product, product_bf16
 
     return SimpleNamespace(dense=dense, plan=plan, precision=precision, product=product, product_bf16=product_bf16)
@@ -73,13 +74,6 @@ def sizes_of(precision: str, tile: str) -> list[tuple[int, int, int]]:
     return near[:4] if precision in ("tf32", "bf16") else near  # tensor cores take long on a CPU
 
 
-def at(offset: int, values: np.ndarray) -> np.ndarray:
-    """Return the values in memory of the device, `offset` values behind a multiple of 16 bytes."""
-    flat = cpu_device.empty(values.size + offset, values.dtype.name)
-    flat[offset:] = values.ravel()
-    return flat[offset:].reshape(values.shape)
-
-
 def layer(m: int, k: int, n: int, dtype: str, seed: int = 0) -> tuple[np.ndarray, ...]:
     rng = np.random.default_rng([seed, m, k, n])
     scale = 10.0 ** rng.uniform(-3, 3, (m, 1))  # rows of different magnitude: a row in the place of another shows
@@ -97,14 +91,14 @@ def check(name: str, got: np.ndarray, a: np.ndarray, b: np.ndarray, bias: np.nda
 
 
 def run(gpu, precision: str, x, w, b, dy, offset: int = 0) -> tuple[np.ndarray, ...]:
-    """Return y, dx, dw, db of a dense layer, on the host: with memory of the device NumPy computes nothing."""
+    """Return y, dx, dw, db of a dense layer, on the host."""
     dtype, (m, k), n = x.dtype.name, x.shape, w.shape[1]
-    x, w, b, dy = (at(offset, a) for a in (x, w, b, dy))
-    y, dx, dw, db = (at(offset, np.full(shape, np.nan, dtype)) for shape in ((m, n), (m, k), (k, n), (n,)))
+    x, w, b, dy = (placed(a, offset) for a in (x, w, b, dy))
+    y, dx, dw, db = (placed(np.full(shape, np.nan, dtype), offset) for shape in ((m, n), (m, k), (k, n), (n,)))
     with gpu.precision.precision("float32" if dtype == "float64" else precision):
         gpu.dense.dense_forward(x, w, b, y)
         gpu.dense.dense_backward(x, w, dy, dx, dw, db)
-    return tuple(np.asarray(a) for a in (y, dx, dw, db))
+    return tuple(values_of(a) for a in (y, dx, dw, db))
 
 
 @pytest.mark.parametrize("parts", [1, 3])
@@ -157,15 +151,15 @@ def test_an_activation_on_the_way_out(gpu, force, activation, precision, parts):
     """Of the very values that the layer without it gives; z takes those."""
     force("64x64", parts)
     dtype = "float64" if precision == "float64" else "float32"
-    x, w, b, _ = (at(0, a / 8) for a in layer(35, 40, 66, dtype))
-    plain, z, y, alone = (cpu_device.empty((35, 66), dtype) for _ in range(4))
+    x, w, b, _ = (placed(a / 8) for a in layer(35, 40, 66, dtype))
+    plain, z, y, alone = (cupy_on_cpu.empty((35, 66), dtype) for _ in range(4))
     with gpu.precision.precision("float32" if dtype == "float64" else precision):
         gpu.product.nn(x, w, b, plain)
         gpu.product.nn(x, w, b, y, activation, z)
         gpu.product.nn(x, w, b, alone, activation)
-    plain, z, y, alone = (np.asarray(a) for a in (plain, z, y, alone))
+    plain, z, y, alone = (values_of(a) for a in (plain, z, y, alone))
     expected = np.empty(plain.shape)
-    getattr(numpy_ref, f"{activation}_forward")(np.asarray(plain, float), expected)
+    getattr(numpy_ref, f"{activation}_forward")(plain.astype(float), expected)
     np.testing.assert_array_equal(z, plain)
     np.testing.assert_array_equal(alone, y)
     # tanhf, erfcf: 2 and 4 ulp (CUDA C++ Programming Guide), products and the rounding of arguments some more, which
@@ -187,14 +181,14 @@ SMALL = (np.array([[1.0]], np.float32), np.array([[1 + 2.0**-9]], np.float32), n
 
 
 def product_of(gpu, inside: str | None) -> float:
-    x, w, b = (at(0, a) for a in SMALL)
-    y = cpu_device.empty((1, 1), "float32")
+    x, w, b = (placed(a) for a in SMALL)
+    y = cupy_on_cpu.empty((1, 1), "float32")
     if inside:
         with gpu.precision.precision(inside):
             gpu.dense.dense_forward(x, w, b, y)
     else:
         gpu.dense.dense_forward(x, w, b, y)
-    return float(y[0, 0])
+    return float(values_of(y)[0, 0])
 
 
 def test_precision_is_what_the_caller_chose(gpu):
