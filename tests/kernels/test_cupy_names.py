@@ -29,7 +29,7 @@ def test_the_name_is_there(name):
         ("cuda.function.Function", ["ptr", "__call__"]),
         ("cuda.function.Module", ["load", "get_function"]),
         ("cuda.Stream", ["begin_capture", "end_capture", "record", "synchronize", "wait_event"]),
-        ("cuda.Event", ["done", "ptr"]),
+        ("cuda.Event", ["done"]),
         ("cuda.graph.Graph", ["launch", "upload"]),
         ("cuda.Device", ["attributes", "compute_capability", "id", "mem_info"]),
         ("cuda.MemoryPointer", ["mem", "memset_async", "ptr"]),
