@@ -1,17 +1,20 @@
 """What is measured on a GPU: kernels of a backend, the operator of PyTorch that does the same, and what both must move.
 
-A case counts the bytes that no implementation can avoid (each input read once, each output written once) and the
-operations of products. PyTorch's operators allocate what they return from a pool that costs next to nothing.
-Products are in gpu_products.py.
+A case counts the bytes that no implementation can avoid: each input read once, each output written once; and what batch
+norm normalizes twice, first for the moments, as it is larger than all caches. Of products it counts the operations.
+PyTorch's operators allocate what they return from a pool that costs next to nothing. Products are in gpu_products.py.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from refplay.kernels import resident
 
 EPSILON = 1e-5
 CLASSES, FEATURES, CHANNELS, GROUPS = 1024, 1024, 256, 4
@@ -105,10 +108,22 @@ def rules(a: Arrays, n: int) -> Iterator[Case]:
         yield Case(name, {"ours": step, "torch": peer}, vectors * 4 * n, close=ONE_STEP, values=values)
 
 
+def norm_on_gpu(kernels: Any) -> Callable[[Any], Any]:
+    """Return the norm of a vector as a training step takes it, which stays in the memory of the GPU, float64[1]."""
+    log, device = kernels.zeros(2, "float64"), resident(kernels)
+    if kernels.__name__.endswith("cupy_cuda"):  # with the factor of clipping
+        from refplay.kernels.cupy_cuda.reduce import norm_and_factor
+
+        return lambda x: (norm_and_factor(x, 1.0, log), log[:1])[1]
+    return lambda x: (device.clip(x, math.inf, log, 0), log[:1])[1]
+
+
 def vectors(a: Arrays, n: int) -> Iterator[Case]:
     k = a.kernels
     (x, tx), (y, ty), out = a.draw(n), a.draw(n), a.empty(n)
     yield Case("l2_norm", {"ours": lambda: k.l2_norm(x), "torch": lambda: float(tx.norm())}, 4 * n)
+    norm = norm_on_gpu(k)
+    yield Case("norm on the GPU", {"ours": lambda: norm(x), "torch": lambda: tx.norm()}, 4 * n)  # nobody waits for it
     yield Case("axpby", {"ours": lambda: k.axpby(0.5, x, 0.5, y), "torch": lambda: ty.mul_(0.5).add_(tx, alpha=0.5)},
                12 * n, values=lambda: (y, ty))
     # The last one that is compared: ours and theirs are turned over different numbers of times.
@@ -144,10 +159,10 @@ def norms(a: Arrays, n: int) -> Iterator[Case]:
 
     yield Case("batch_norm_forward", {
         "ours": lambda: k.batch_norm_forward(x, gamma, beta, y, mean, var, EPSILON), "torch": torch_forward},
-        size_of(x.shape) * 2, values=lambda: (y, apart_again(torch_forward())))
+        size_of(x.shape) * 3, values=lambda: (y, apart_again(torch_forward())))
     yield Case("batch_norm_backward", {
         "ours": lambda: k.batch_norm_backward(x, gamma, mean, var, dy, dx, dgamma, dbeta, EPSILON),
-        "torch": torch_backward}, size_of(x.shape) * 3, values=lambda: (dx, apart_again(torch_backward())))
+        "torch": torch_backward}, size_of(x.shape) * 5, values=lambda: (dx, apart_again(torch_backward())))
     b = n // FEATURES
     (x2, tx2), (dy2, tdy2) = a.draw(b, FEATURES), a.draw(b, FEATURES)
     (gamma2, tgamma2), (beta2, tbeta2) = a.draw(FEATURES), a.draw(FEATURES)

@@ -1,5 +1,5 @@
-// What keeps a training on the GPU: batches, losses, norms and clipping that the host does not wait for. Launched by
-// resident.py, which says what each is for.
+// What keeps a training on the GPU: batches, losses and answers that the host does not wait for. Launched by resident.py,
+// which says what each is for.
 //
 // Numbers that change from one replay of a CUDA graph to the next, the step and the place in a log, come by value or
 // from the memory of the GPU: `_at` is null or says where the number lies.
@@ -40,9 +40,9 @@ __device__ inline void gather(const T* examples, const long long* labels, const 
   if (lane == 0) y[b] = labels[row];
 }
 
-// log[i] <- the sum of x, or the root of that of its squares. Thread `at` of the grid has the values at, at + threads of
-// the grid, ... Four sums a thread, so that four values are on their way.
-template <bool squares, class T>
+// log[i] <- the sum of x. Thread `at` of the grid has the values at, at + threads of the grid, ... Four sums a thread, so
+// that four values are on their way.
+template <class T>
 __device__ inline void total(const T* __restrict__ x, long long n, double* partial, unsigned* arrived, double* log,
                              long long i, const long long* i_at) {
   const long long step = (long long)gridDim.x * kThreads;
@@ -52,36 +52,10 @@ __device__ inline void total(const T* __restrict__ x, long long n, double* parti
 #pragma unroll
     for (int k = 0; k < kAtOnce; ++k) values[k] = first + k * step < n ? x[first + k * step] : T(0);
 #pragma unroll
-    for (int k = 0; k < kAtOnce; ++k) sums[k] += squares ? double(values[k]) * double(values[k]) : double(values[k]);
+    for (int k = 0; k < kAtOnce; ++k) sums[k] += double(values[k]);
   }
   double sum = block_sum<kThreads>((sums[0] + sums[1]) + (sums[2] + sums[3]));
-  if (grid_sum<kThreads>(sum, partial, arrived) && threadIdx.x == 0) log[value_of(i, i_at)] = squares ? sqrt(sum) : sum;
-}
-
-// g <- (threshold / norm) g where norm = log[i] is above the threshold and finite; in double, rounded once.
-template <class T>
-__device__ inline void clip(T* g, long long n, double threshold, const double* log, long long i,
-                            const long long* i_at) {
-  const double norm = log[value_of(i, i_at)], infinity = 1.0 / 0.0;
-  if (!(threshold < norm && norm < infinity)) return;  // NaN too
-  const double shrink = threshold / norm;
-  constexpr int kPacked = kPack<T>, kRound = kThreads * kPacked, kBlock = kAtOnce * kRound;
-  const long long first = (long long)blockIdx.x * kBlock;
-  if (on_packs(g) && first + kBlock <= n) {
-    T values[kAtOnce][kPacked];
-    T* mine = g + first + threadIdx.x * kPacked;
-#pragma unroll
-    for (int k = 0; k < kAtOnce; ++k) load(mine + k * kRound, values[k]);
-#pragma unroll
-    for (int k = 0; k < kAtOnce; ++k) {
-#pragma unroll
-      for (int j = 0; j < kPacked; ++j) values[k][j] = T(shrink * double(values[k][j]));
-      store(mine + k * kRound, values[k]);
-    }
-  } else {
-    const long long end = min(n, first + kBlock);
-    for (long long at = first + threadIdx.x; at < end; at += kThreads) g[at] = T(shrink * double(g[at]));
-  }
+  if (grid_sum<kThreads>(sum, partial, arrived) && threadIdx.x == 0) log[value_of(i, i_at)] = sum;
 }
 
 // missed[b] <- 1 where the first of the largest of z[b, C] is not at labels[b], else 0. A warp has row b. A NaN counts
@@ -123,15 +97,7 @@ __device__ inline void misses(const T* __restrict__ z, const long long* __restri
 #define OTHERS(T, dtype)                                                                                               \
   KERNEL resident_total_##dtype(const T* x, long long n, double* partial, unsigned* arrived, double* log, long long i, \
                                 const long long* i_at) {                                                               \
-    total<false>(x, n, partial, arrived, log, i, i_at);                                                                \
-  }                                                                                                                    \
-  KERNEL resident_norm_##dtype(const T* x, long long n, double* partial, unsigned* arrived, double* log, long long i,  \
-                               const long long* i_at) {                                                                \
-    total<true>(x, n, partial, arrived, log, i, i_at);                                                                 \
-  }                                                                                                                    \
-  KERNEL resident_clip_##dtype(T* g, long long n, double threshold, const double* log, long long i,                    \
-                               const long long* i_at) {                                                                \
-    clip(g, n, threshold, log, i, i_at);                                                                               \
+    total(x, n, partial, arrived, log, i, i_at);                                                                \
   }                                                                                                                    \
   KERNEL resident_misses_##dtype(const T* z, const long long* labels, T* missed, long long B, long long C) {           \
     misses(z, labels, missed, B, C);                                                                                   \

@@ -1,14 +1,13 @@
 """What keeps a training on the GPU: the work between two steps that would otherwise wait for the host.
 
-The functions of `refplay.kernels.numba_cuda.resident`, which says why. Where they take a number that changes from step
-to step (which step of the indices, which place of the log), an int64 array of one in the memory of the GPU does as
-well: a captured step reads it anew at each replay.
+The functions of `refplay.kernels.numba_cuda.resident`, which says why, without `clip`: here that is the `tape`'s. Where
+they take a number that changes from step to step (which step of the indices, which place of the log), an int64 array of
+one in the memory of the GPU does as well: a captured step reads it anew at each replay.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from math import inf
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from . import device
 from .device import BLOCK, Graph, blocks_for, launch, multiprocessors, rehearsal, scratch, zeros
 from .launches import packs, power_of_two
 
-__all__ = ["Graph", "bring", "clip", "gather", "machine", "make_tape", "memory", "misses", "rehearsal", "total"]
+__all__ = ["Graph", "bring", "gather", "machine", "make_tape", "memory", "misses", "rehearsal", "total"]
 VALUES = 4  # of a thread in a round, kAtOnce
 
 
@@ -45,18 +44,9 @@ def gather(examples: Any, labels: Any, indices: Any, step: Any, x: Any, y: Any) 
 
 def total(x: Any, log: Any, i: Any) -> None:
     """x[n] -> log[i]: the sum, in double."""
-    _log("total", x, log, i)
-
-
-def clip(g: Any, threshold: float, log: Any, i: Any) -> None:
-    """g[n] -> log[i], g: the norm |g|, in double; g <- (threshold / |g|) g where |g| is above the threshold and finite.
-
-    The same as `refplay.optim.clipping.clip_by_norm`, whose threshold may be infinity.
-    """
-    _log("norm", g, log, i)
-    if threshold < inf:
-        launch(f"resident.resident_clip_{g.dtype}", blocks_for(g.size, VALUES * packs(g.dtype) * BLOCK), BLOCK, g,
-               g.size, float(threshold), log, *_number(i))  # fmt: skip
+    blocks = max(1, min(blocks_for(x.size, VALUES * BLOCK), 4 * multiprocessors()))
+    launch(f"resident.resident_total_{x.dtype}", blocks, BLOCK, x, x.size, scratch(blocks, "float64", "resident"),
+           scratch(1, "uint32", "arrived", zeros), log, *_number(i))  # fmt: skip
 
 
 def machine() -> dict[str, str]:
@@ -75,13 +65,6 @@ def misses(z: Any, labels: Any, missed: Any) -> None:
     """z[B,C] labels[B] -> missed[B]: 1 where the first of the largest logits is not that of the label, else 0."""
     B, C = z.shape
     launch(f"resident.resident_misses_{z.dtype}", blocks_for(B, BLOCK // 32), BLOCK, z, labels, missed, B, C)
-
-
-def _log(what: str, x: Any, log: Any, i: Any) -> None:
-    """log[i] <- the total of x, or its norm."""
-    blocks = max(1, min(blocks_for(x.size, VALUES * BLOCK), 4 * multiprocessors()))
-    launch(f"resident.resident_{what}_{x.dtype}", blocks, BLOCK, x, x.size, scratch(blocks, "float64", "resident"),
-           scratch(1, "uint32", "arrived", zeros), log, *_number(i))  # fmt: skip
 
 
 def _number(value: Any) -> tuple[int, Any]:

@@ -74,7 +74,7 @@ def rehearse(name: str, file: Path, *arguments: Any, broken: str = "") -> tuple[
 def test_a_run_records_times_shares_and_where_it_was(tmp_path: Path) -> None:
     code, data, output = rehearse("gpu", tmp_path / "r.json", "--size", 4096, "--side", 32, "--only", "vectors", "bf16")
     assert code == 0, output
-    assert data["cases"].keys() == {"l2_norm", "scale", "axpby", "dropout", "product bf16 32"}
+    assert data["cases"].keys() == {"l2_norm", "norm on the GPU", "scale", "axpby", "dropout", "product bf16 32"}
     product = data["cases"]["product bf16 32"]
     assert product["median_us"].keys() == {"ours", "ours-rounded", "cublas", "cublas-float32"}
     assert product["better_peer"].startswith("cublas")

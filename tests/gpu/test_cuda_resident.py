@@ -52,6 +52,7 @@ def test_the_sum_is_logged_in_double(gpu, on_gpu, rng, n, dtype):
     assert found[[0, 2]].tolist() == [-7.0, -7.0]
 
 
+@pytest.mark.numba_cuda  # CuPy's is a tape's: test_cupy_graph.py
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", LENGTHS)
 @pytest.mark.parametrize("part", [0.3, 2.0, math.inf])
@@ -74,6 +75,7 @@ def test_clipping_is_that_of_the_host(gpu, on_gpu, reference, rng, n, dtype, par
     np.testing.assert_allclose(after, expected, rtol=(1 if dtype == "float32" else 20) * np.finfo(dtype).eps)
 
 
+@pytest.mark.numba_cuda
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_norm_that_is_not_finite_leaves_the_gradient(gpu, on_gpu, bad):
     g = np.array([3.0, bad, -4.0], "f4")

@@ -217,6 +217,32 @@ def test_another_progress_is_another_graph(gpu, graphs):
     assert [graph.replays for graph in graphs] == [6, 6]
 
 
+@pytest.mark.parametrize("bad", [0.0, np.nan, np.inf])
+@pytest.mark.parametrize("part", [0.3, 2.0, np.inf])
+def test_clipping_is_that_of_the_host(gpu, reference, rng, part, bad):
+    from refplay.kernels.cupy_cuda import resident
+    from refplay.optim import clip_by_norm
+
+    g = np.append(rng.standard_normal(1531), bad).astype("f4")
+    threshold = part * float(np.linalg.norm(g[:-1].astype(float)))
+    clipped, on_gpu, theta = g.copy(), gpu.asarray(g), gpu.zeros(g.size)
+    norm = clip_by_norm(clipped, threshold, kernels=reference)
+    tape, log = resident.make_tape(3), gpu.asarray(np.full(3, -7.0))
+    for row in range(3):
+        tape.note(row)
+        tape.sgd(theta, on_gpu, 1.0)
+    tape.bring(0)
+    for _ in range(2):
+        tape.capture()
+        tape.clip(on_gpu, threshold, log)
+        tape.sgd(theta, on_gpu, 1.0)
+        tape.advance()
+    np.testing.assert_allclose(gpu.to_host(log), [norm, norm, -7.0], rtol=20 * np.finfo(float).eps)
+    np.testing.assert_array_equal(gpu.to_host(on_gpu), g)  # the update multiplies as it reads
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_allclose(gpu.to_host(theta), -clipped - clipped, rtol=2 * np.finfo("f4").eps)
+
+
 def test_what_a_step_that_failed_left_is_not_launched(gpu):
     from refplay.kernels.cupy_cuda import resident
 
