@@ -210,3 +210,34 @@ def test_a_dry_run_with_a_failure_ends_with_1(monkeypatch: pytest.MonkeyPatch) -
     given = argparse.Namespace(backend="cupy")
     assert run_parts(lambda name, *rest: name == "b", ("a", "b"), given, {}, 1.0) == 1
     assert run_parts(lambda name, *rest: 0, ("a", "b"), given, {}, 1.0) == 0
+
+
+def test_everything_goes_on_after_a_part_that_fails(tmp_path: Path) -> None:
+    """Without a GPU all do; each says why in its file."""
+    arguments = ["cupy", tmp_path / "out", "tests", "memcheck", "kernels"]
+    done = bench("bench/gpu_everything.py", *arguments, CUDA_VISIBLE_DEVICES="", PATH=str(tmp_path))
+    assert done.returncode == 1
+    ended = [line.partition(",")[0] for line in done.stdout.splitlines() if line.startswith("== ")]
+    assert ended[::2] == ["== tests: exit code 1", "== kernels: exit code 1"]
+    assert ended[1].endswith("No such file or directory: 'compute-sanitizer'")
+    assert "tests need a GPU. " in (tmp_path / "out" / "tests.txt").read_text()
+    assert (tmp_path / "out" / "kernels.txt").read_text().splitlines()
+    wrong = bench("bench/gpu_everything.py", "cupy", tmp_path, "bechmarks")
+    assert wrong.returncode == 2
+    assert "no part bechmarks; there are tests, memcheck" in wrong.stderr
+
+
+def test_results_become_tables_and_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import gpu_everything
+
+    def command(part: str, backend: str, results: Path) -> list[str]:  # a rehearsal in the place of a measurement
+        return [sys.executable, "tests/bench/rehearsal.py", "gpu", "--backend", backend, "--results", str(results),
+                "--size", "4096", "--only", "vectors"]  # fmt: skip
+
+    monkeypatch.setattr(gpu_everything, "command", command)
+    monkeypatch.setattr(sys, "argv", ["gpu_everything.py", "cupy", str(tmp_path), "kernels"])
+    assert gpu_everything.main() == 0
+    assert (tmp_path / "gpu-cupy-kernels.png").stat().st_size > 1000
+    assert "norm on the GPU" in (tmp_path / "tables.txt").read_text()
+    monkeypatch.setitem(gpu_everything.SECONDS, "kernels", 0.01)
+    assert gpu_everything.main() == 1
