@@ -31,7 +31,7 @@ Part = Callable[[str, argparse.Namespace, dict[str, Any]], int]  # (name, option
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that both commands have."""
-    parser.add_argument("--backend", default="numba-cuda", choices=tuple(DRY))
+    parser.add_argument("--backend", required=True, choices=tuple(DRY))
     parser.add_argument("--results", type=Path, help="bench/results/gpu-<backend>.json")
     parser.add_argument("--limit", type=float, default=540.0, help="seconds, of all: what is not measured then is not")
 
@@ -122,7 +122,9 @@ def run_parts(
     does them one after the other in this process.
     """
     if is_dry(given.backend):
-        return int(sum(part(name, given, {}) for name in names) > 0)
+        failed = sum(part(name, given, {}) for name in names)
+        print("a dry run: no time was taken, nothing was written", file=sys.stderr)
+        return int(failed > 0)
     if reason := gpu.missing(gpu.find(given.backend)):
         sys.exit(reason)
     run, failed = describe(given.backend, settings), 0

@@ -1,6 +1,6 @@
 """Whole training steps of a GPU backend over batch sizes, against PyTorch and JAX in the same run.
 
-    python bench/gpu_steps.py --backend cupy        # three models, seven batch sizes, four peers; below nine minutes
+    python bench/gpu_steps.py --backend cupy        # three models, seven batch sizes, four peers; within nine minutes
     python bench/gpu_steps.py --backend cupy --models convnet --sizes 16384 65536
 
 A step is what `refplay throughput` measures: gathering the batch from a data set in the memory of the GPU, loss,

@@ -94,7 +94,7 @@ def read(path: Path) -> Any:
 def main() -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backend", default="cupy", choices=tuple(DRY))
+    parser.add_argument("--backend", required=True, choices=tuple(DRY))
     parser.add_argument("--results", type=Path, help="bench/results/gpu-<backend>.json")
     parser.add_argument("--page", type=Path, help="a page whose marked places are filled")
     parser.add_argument("--plots", type=Path, help="a folder for gpu-<backend>-kernels.png and -steps.png")
@@ -108,7 +108,10 @@ def main() -> int:
         print(f"{name}\n\n{table}\n")
     if given.page:  # it may have those of the other backend too
         every = {name: table for backend in DRY for name, table in tables_of(read(file_of(backend)), backend).items()}
-        page = replace_tables(given.page.read_text(encoding="utf-8"), every | tables)
+        before = given.page.read_text(encoding="utf-8")
+        if not any(f"<!-- bench:{name} -->" in before for name in every):
+            sys.exit(f"{given.page} has no place for a table: <!-- bench:{next(iter(tables))} --> and <!-- end -->")
+        page = replace_tables(before, every | tables)
         given.page.write_text(page, encoding="utf-8")
     if given.plots:
         for name, make in PLOTS.items():

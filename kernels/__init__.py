@@ -15,6 +15,7 @@ A backend is a package that offers exactly the functions of `refplay.kernels.con
 array([0.95, 2.05])
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:  # the type checker holds each backend against the contract
     _numpy: Backend = numpy_ref
     _numba: Backend = numba_cpu
 
-__all__ = ["CONTRACT", "Array", "Backend", "available", "describe", "load", "recorder", "resident"]
+__all__ = ["CONTRACT", "Array", "Backend", "available", "describe", "load", "precision", "recorder", "resident"]
 
 _PACKAGES = {"numpy": "numpy_ref", "numba": "numba_cpu", "numba-cuda": "numba_cuda", "cupy": "cupy_cuda"}
 _ON_GPU = {"numba_cuda", "cupy_cuda"}
@@ -76,6 +77,23 @@ def resident(backend: Backend) -> Any:
     """
     package = getattr(backend, "__name__", "").removeprefix(f"{__name__}.")
     return import_module(f".{package}.resident", __name__) if package in _ON_GPU else None
+
+
+def precision(backend: Backend, name: str) -> AbstractContextManager[None]:
+    """Return a context in which the products of `backend` round their factors to "tf32" or "bf16"; "float32" is none.
+
+    Raises
+    ------
+    ValueError
+        The backend, or the GPU, has no such precision.
+    """
+    package = getattr(backend, "__name__", "").removeprefix(f"{__name__}.")
+    if package == "cupy_cuda":
+        return import_module(".cupy_cuda.precision", __name__).precision(name)  # type: ignore[no-any-return]
+    if name != "float32":
+        ours = next(ours for ours, folder in _PACKAGES.items() if folder == package)
+        raise ValueError(f"precision: {name!r} is none of the backend {ours}; cupy has float32, tf32 and bf16")
+    return nullcontext()
 
 
 def describe(name: str) -> str:

@@ -10,13 +10,14 @@ cores: tf32 keeps 10 bits of the mantissa (relative error up to 2^-11), bf16 kee
 gradients and everything else stay float32; products of float64 arrays stay float64. Convolutions know float32 and tf32:
 under "bf16" they refuse. A graph keeps the precision under which it was captured.
 
-There is no switch that stays on: the choice ends with the block, in the thread that made it.
+There is no switch that stays on: the choice ends with the block, and holds in the thread that made it alone. The trials
+of a study run in processes or threads of their own; for them the plan chooses (`precision` of the built-in classifier).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 
 from .device import architecture
@@ -25,8 +26,7 @@ PRECISIONS = ("float32", "tf32", "bf16")
 _chosen: ContextVar[str] = ContextVar("precision", default="float32")
 
 
-@contextmanager
-def precision(name: str) -> Iterator[None]:
+def precision(name: str) -> AbstractContextManager[None]:
     """Compute products of float32 arrays from factors of precision `name` inside of a `with` block.
 
     Raises
@@ -39,6 +39,11 @@ def precision(name: str) -> Iterator[None]:
     if name != "float32" and architecture() < 80:
         raise ValueError(f"precision: {name} needs compute capability 8.0 or more, this GPU has "
                          f"{architecture() // 10}.{architecture() % 10}; float32 runs on every GPU")  # fmt: skip
+    return _computing_in(name)
+
+
+@contextmanager
+def _computing_in(name: str) -> Iterator[None]:
     token = _chosen.set(name)
     try:
         yield

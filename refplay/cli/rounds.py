@@ -44,6 +44,9 @@ def on_backend(plan: Plan, backend: str | None) -> Plan:
     if reference_of(plan.objective) != reference_of("classifier"):
         raise InputError(f"--backend {backend}: the objective {plan.objective!r} is not refplay's own; it chooses "
                          "itself what it computes with, so leave --backend out")
+    from refplay.procedures.workloads import load_backend
+
+    load_backend(backend)  # refused before a folder or a store is made
     return replace(plan, fixed={**plan.fixed, "backend": backend})
 
 

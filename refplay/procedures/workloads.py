@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 from refplay.data import Dataset, Split, load_dataset
 from refplay.errors import InputError
-from refplay.kernels import load
+from refplay.kernels import Backend, load
+from refplay.kernels import precision as computing_in
 from refplay.nn import FAMILIES, BatchNorm, Model, Network
 from refplay.nn.norm import ghost_groups
 from refplay.optim import RULES
@@ -38,6 +39,7 @@ DEFAULTS: dict[str, Any] = {
     "schedule": "constant",
     "batch_size": 64,
     "backend": "numba",
+    "precision": "float32",  # of the factors of products; the backend cupy has "tf32" and "bf16" too
     "keep": 3,  # best checkpoints kept on disk
 }
 _TRAINING = {f.name for f in fields(Training)} - {"rule", "schedule", "steps", "hyperparameters", "batch_size"}
@@ -50,6 +52,7 @@ class Workload(NamedTuple):
     model: Model
     training: Training
     backend: str
+    precision: str
     keep: int
     used: frozenset[str]  # the names that had an effect
 
@@ -58,8 +61,9 @@ def classifier(trial: Trial) -> None:
     """Train a classifier with the hyperparameters of `trial`; reports every step and evaluation, keeps checkpoints."""
     workload = build(_by_own_name(trial.params), trial.steps)
     network = _network(workload, trial.seed)
-    fit(network, workload.data, workload.training, seed=trial.seed, report=trial.report, folder=trial.folder,
-        keep=workload.keep)
+    with _precision(workload, network.kernels):
+        fit(network, workload.data, workload.training, seed=trial.seed, report=trial.report, folder=trial.folder,
+            keep=workload.keep)
 
 
 def prepare(plan: Plan) -> None:
@@ -123,7 +127,8 @@ def build(params: Mapping[str, Any], steps: int) -> Workload:
         if isinstance(layer, BatchNorm):
             ghost_groups(training.batch_size, layer.ghost_size)  # refuses what cannot be split
     used = frozenset(DEFAULTS) | set(of_model) | set(of_rule) | set(of_schedule) | set(of_training)
-    return Workload(data, model, training, str(chosen["backend"]), whole("keep", chosen["keep"], least=1), used)
+    return Workload(data, model, training, str(chosen["backend"]), str(chosen["precision"]),
+                    whole("keep", chosen["keep"], least=1), used)
 
 
 def evaluate_on_test(trial: TrialRecord, steps: int) -> Evaluation:
@@ -137,7 +142,8 @@ def evaluate_on_test(trial: TrialRecord, steps: int) -> Evaluation:
     workload = build(_by_own_name(trial.params), steps)
     network = _network(workload, trial.seed)
     load_weights(network, best_checkpoint(Path(trial.folder)).path)
-    return evaluate(network, workload.data.test)
+    with _precision(workload, network.kernels):
+        return evaluate(network, workload.data.test)
 
 
 def _by_own_name(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,12 +151,25 @@ def _by_own_name(params: Mapping[str, Any]) -> dict[str, Any]:
     return {name.rpartition(".")[2]: value for name, value in params.items()}
 
 
-def _network(workload: Workload, seed: int) -> Network:
+def load_backend(name: str) -> Backend:
+    """Return the kernels of a backend; InputError where there is none of this name, or it cannot run here."""
     try:
-        kernels = load(workload.backend)
-    except (ValueError, ImportError) as error:
+        return load(name)
+    except ImportError as error:
+        raise InputError(f"backend {name} cannot run here: {error}") from None
+    except ValueError as error:
         raise InputError(f"backend: {error}") from None
-    return Network(workload.model, kernels, seed)
+
+
+def _network(workload: Workload, seed: int) -> Network:
+    return Network(workload.model, load_backend(workload.backend), seed)
+
+
+def _precision(workload: Workload, kernels: Backend) -> AbstractContextManager[None]:
+    try:
+        return computing_in(kernels, workload.precision)
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 @lru_cache(maxsize=2)  # the trials of a worker process share the arrays; nobody writes to them
@@ -164,8 +183,14 @@ def _compile(workload: Workload) -> None:
     few = Split(data.valid.x[:2], data.valid.y[:2])
     batch = Split(data.train.x[: training.batch_size], data.train.y[: training.batch_size])
     one_step = Training(**{**vars(training), "steps": 1, "warmup_steps": 0, "evaluate_every": 1})
-    with suppress(Diverged):  # a matter of that trial alone, and all is compiled by then
-        fit(_network(workload, seed=0), Dataset(data.name, batch, few, few, data.classes), one_step, seed=0)
+    network = _network(workload, seed=0)
+    try:
+        with _precision(workload, network.kernels), suppress(Diverged):  # of that trial alone, and all is compiled
+            fit(network, Dataset(data.name, batch, few, few, data.classes), one_step, seed=0)
+    except ValueError as error:
+        if workload.precision == "float32":
+            raise
+        raise InputError(f"precision: {error}") from error  # a layer that has it not
 
 
 def _pick(what: str, name: Any, table: Mapping[str, Any]) -> Any:

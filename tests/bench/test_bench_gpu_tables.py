@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from gpu_plots import LOOKS, PLOTS
-from gpu_tables import kernels, steps, tables_of
+from gpu_tables import file_of, kernels, read, steps, tables_of
 from PIL import Image
 from summary import summarize
+from tables import replace_tables
 
 ROOT = Path(__file__).parents[2]
 SIZES = (1, 8, 64, 512, 4096, 16384, 65536)
@@ -139,6 +140,21 @@ def test_the_command_writes_plots_and_page(data: dict[str, Any], tmp_path: Path)
         assert picture.std() > 10.0
 
 
+def test_a_page_without_a_place_is_told(data: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text(json.dumps(data))
+    (tmp_path / "page.md").write_text("a\n")
+    found = command("--results", tmp_path / "r.json", "--page", tmp_path / "page.md")
+    assert found.returncode == 1
+    assert "has no place for a table: <!-- bench:gpu-cupy-kernels --> and" in found.stderr
+
+
+def test_the_page_of_the_backend_has_the_tables_of_its_results() -> None:
+    """Those that were measured, or the sentence that there are none."""
+    page = (ROOT / "docs" / "cupy.md").read_text()
+    assert page.count("<!-- bench:gpu-cupy-") == 2
+    assert replace_tables(page, tables_of(read(file_of("cupy")), "cupy")) == page
+
+
 def test_without_a_file_nothing_is_printed_but_that(tmp_path: Path) -> None:
     found = command("--results", tmp_path / "none.json", "--plots", tmp_path)
     assert found.returncode == 1
@@ -148,5 +164,5 @@ def test_without_a_file_nothing_is_printed_but_that(tmp_path: Path) -> None:
 
 
 def command(*arguments: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "bench/gpu_tables.py", *map(str, arguments)], cwd=ROOT, capture_output=True,
-                          text=True)  # fmt: skip
+    program = [sys.executable, "bench/gpu_tables.py", "--backend", "cupy"]
+    return subprocess.run([*program, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True)

@@ -122,10 +122,10 @@ class Array(cupy.ndarray):  # type: ignore[misc]
 
         stream.do(copy)
 
-    def get(self, stream: Stream) -> np.ndarray:
+    def get(self, stream: Stream | None = None, *more: Any) -> np.ndarray:  # CuPy calls it to print an array
         no_capture("a copy to the host")
         assert self.flags.c_contiguous
-        stream.synchronize()
+        (stream or Stream()).synchronize()
         return seen(self).copy()
 
 

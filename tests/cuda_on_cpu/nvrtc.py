@@ -5,9 +5,10 @@
     python tests/cuda_on_cpu/nvrtc.py --print     print what would be written
 
 The kernels are compiled by `refplay.kernels.cupy_cuda.compile`, with the options that they have on a GPU. The figures
-belong to one version of the compiler, which the first line of the table names.
+belong to one version of the compiler, which the first line of the table names. It takes two minutes of a core.
 """
 
+import argparse
 import os
 import re
 import sys
@@ -93,18 +94,23 @@ def differences(expected: str, found: str) -> list[str]:
     return [f"- {line}" for line in before if line in gone] + [f"+ {line}" for line in after if line in come]
 
 
-def main(arguments: list[str]) -> int:
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--write", action="store_true", help=f"write {TABLE.name}")
+    what.add_argument("--print", action="store_true", help="print what would be written")
+    given = parser.parse_args()
     table = as_table(measure())
-    if arguments == ["--write"]:
+    if given.write:
         TABLE.write_text(table)
-        return 0
-    if arguments == ["--print"]:
+    elif given.print:
         print(table, end="")
-        return 0
-    changed = differences(TABLE.read_text() if TABLE.exists() else "", table)
-    print("\n".join(changed))
-    return bool(changed)
+    else:
+        changed = differences(TABLE.read_text() if TABLE.exists() else "", table)
+        print("\n".join(changed) or f"nothing differs from {TABLE.name}")
+        return int(bool(changed))
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -1,4 +1,7 @@
-"""Run Python under AddressSanitizer or ThreadSanitizer: their libraries have to be there before everything else."""
+"""Run Python under AddressSanitizer or ThreadSanitizer: their libraries have to be there before everything else.
+
+    PYTHONPATH=tests python -m cuda_on_cpu.sanitizers thread tests/cuda_on_cpu/kernels/test_reduce_cu.py    # or address
+"""
 
 import ctypes
 import os
@@ -30,7 +33,8 @@ class Run:
         options = {name: value.format(races=races) for name, value in _OPTIONS[variant].items()}
         environment = {
             **os.environ, **options, "CUDA_ON_CPU": variant, "CUDA_ON_CPU_RACES": races, "LD_PRELOAD": preload(variant),
-            "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(_TESTS),
+            "OPENBLAS_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join([str(_TESTS), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep),
             "PYTEST_ADDOPTS": "",  # what the caller selects or says is not for this one
             **(environment or {}),
         }  # fmt: skip
@@ -77,3 +81,11 @@ def run_of_tests(
 def _personality(flags: int) -> int:
     """Set the way Linux runs what this thread starts, and return what it was."""
     return int(ctypes.CDLL(None).personality(flags))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3 or sys.argv[1] not in ("address", "thread"):
+        sys.exit("which one, and of which tests? address FILE ..., or thread FILE ...")
+    done = run_of_tests([Path(name).resolve() for name in sys.argv[2:]], sys.argv[1]).wait()
+    print(done.stdout, end="")
+    sys.exit(done.returncode)

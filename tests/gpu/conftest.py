@@ -22,6 +22,8 @@ import pytest
 ON_CPU = os.environ.get("REFPLAY_CUDA_ON_CPU") == "1"
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 BACKEND = "cupy" if ON_CPU else os.environ.get("REFPLAY_GPU_BACKEND", "numba-cuda")
+if BACKEND not in ("numba-cuda", "cupy"):
+    raise pytest.UsageError(f"REFPLAY_GPU_BACKEND is {BACKEND!r}; it may be numba-cuda or cupy")
 SEED = 20231
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # JAX would take three quarters of the GPU's memory
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "kernels")]  # contract_calls

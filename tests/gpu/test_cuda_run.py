@@ -3,12 +3,16 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import refplay
 from refplay.cli import main
+from refplay.procedures.workloads import prepare
+from refplay.study.plan_toml import load_plan
 from refplay.study.record import State
 from refplay.study.store import Store
 
@@ -76,6 +80,31 @@ def test_a_plan_trains_on_the_backend_that_is_named(folder: Path, backend: str) 
     bound = 3 * 10 * 24 * np.finfo("f4").eps  # three steps of Adam; sums of at most 24 terms, through four layers
     for name in ("train_loss", "gradient_norm", "valid_loss"):
         np.testing.assert_allclose(ours.curves[name].values, theirs.curves[name].values, rtol=bound)
+
+
+@pytest.mark.cupy
+def test_a_plan_chooses_the_precision_of_its_trials(folder: Path) -> None:
+    """Trials have threads or processes of their own, to which no block of the caller's reaches."""
+    losses = {}
+    for precision in ("float32", "tf32", "bf16"):
+        text = PLAN.replace('name = "tiny"', f'name = "{precision}"') + f'precision = "{precision}"\nbackend = "cupy"\n'
+        (folder / "plan.toml").write_text(text)
+        plan = load_plan(folder / "plan.toml")
+        loaded = refplay.run(plan, store=folder / f"{precision}.db", executor=ThreadPoolExecutor(1))
+        losses[precision] = loaded.studies[0].trials[0].curves["train_loss"].values[0]
+    assert 0 < abs(losses["tf32"] - losses["float32"]) < 2**-10 * losses["float32"]
+    assert 2**-14 * losses["float32"] < abs(losses["bf16"] - losses["float32"]) < 2**-7 * losses["float32"]
+
+
+@pytest.mark.cupy
+def test_a_precision_that_is_not_there_is_refused_before_anything_runs(folder: Path) -> None:
+    for more, words in (('precision = "tf32"\nbackend = "numba"', "'tf32' is none of the backend numba"),
+                        ('precision = "fp8"\nbackend = "cupy"', "'fp8' is none of float32, tf32, bf16"),
+                        ('precision = "bf16"\nbackend = "cupy"\nmodel = "convnet"', "no convolution in bf16")):
+        text = PLAN if "convnet" not in more else PLAN.replace("drawn.npz", "digits").replace("evaluate_every = 2", "")
+        (folder / "plan.toml").write_text(f"{text}{more}\n")
+        with pytest.raises(refplay.InputError, match=f"precision: .*{words}"):
+            prepare(load_plan(folder / "plan.toml"))
 
 
 def test_another_backend_does_not_resume_a_round(
