@@ -80,14 +80,21 @@ __device__ inline void row_gradients(const T* __restrict__ x, const T* __restric
   row.load(gamma, gammas, T(0));
   const double per_column = reciprocal(double(C));
   double sums[2][kBackward<T>] = {};  // of dy, of dy x_hat
-  for (long long first = (long long)blockIdx.x * rows; first < B; first += (long long)gridDim.x * rows) {
-    const long long b = first + threadIdx.x / lanes;
-    const bool here = b < B;  // threads beyond the last row wait at the barriers with the others
-    const long long start = (here ? b : 0) * C;
+  // Mean and variance are asked for a round ahead: left to itself, the compiler asks for the mean when it has computed
+  // with the variance, and each row waits for memory twice.
+  const auto row_or_last = [&](long long b) { return min(b, B - 1); };
+  const long long mine = threadIdx.x / lanes, apart = (long long)gridDim.x * rows;
+  long long first = (long long)blockIdx.x * rows;
+  T next_mean = mean[row_or_last(first + mine)], next_var = var[row_or_last(first + mine)];
+  for (; first < B; first += apart) {
+    const long long b = first + mine, start = row_or_last(b) * C;
+    const bool here = b < B;  // threads beyond the last row have it too, and wait at the barriers with the others
+    const T center = next_mean, variance = next_var;
+    next_mean = mean[row_or_last(b + apart)], next_var = var[row_or_last(b + apart)];
     T xs[kBackward<T>], dys[kBackward<T>];
     row.load(x + start, xs, T(0));
     row.load(dy + start, dys, T(0));
-    const T center = mean[here ? b : 0], per = T(per_sigma(var[here ? b : 0], epsilon));
+    const T per = T(per_sigma(variance, epsilon));
     double of_row[2] = {};
 #pragma unroll
     for (int i = 0; i < kBackward<T>; ++i) {
