@@ -39,6 +39,8 @@ __device__ inline void normalize_row(const T* __restrict__ x, const T* __restric
   over_row<Add>(sum, lanes, shared);
   const double n = double(C), per_n = reciprocal(n), center = pivot + quotient(sum[0], n, per_n);
   const T middle = T(center);
+  const double off = center - double(middle);
+  if (here && row.lane == 0) mean[b] = middle;
   sum[0] = 0;
 #pragma unroll
   for (int i = 0; i < kForward<T>; ++i) {
@@ -47,12 +49,8 @@ __device__ inline void normalize_row(const T* __restrict__ x, const T* __restric
   }
   over_row<Add>(sum, lanes, shared);
   if (!here) return;
-  const double off = center - double(middle);
   const T variance = T(quotient(sum[0], n, per_n) - off * off), scale = T(per_sigma(variance, epsilon));
-  if (row.lane == 0) {
-    mean[b] = middle;
-    var[b] = variance;
-  }
+  if (row.lane == 0) var[b] = variance;
 #pragma unroll
   for (int k = 0; k < kForward<T>; k += row.kEach) {
     if (!row.inside(k)) continue;
@@ -152,7 +150,7 @@ __device__ inline void backward(const T* x, const T* gamma, const T* mean, const
 #define KERNEL(...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__)
 
 #define KERNELS(T, dtype)                                                                                              \
-  KERNEL(256, 2) layer_norm_forward_##dtype(const T* x, const T* gamma, const T* beta, T* y, T* mean, T* var,          \
+  KERNEL(256, 4) layer_norm_forward_##dtype(const T* x, const T* gamma, const T* beta, T* y, T* mean, T* var,          \
       long long B, long long C, double epsilon, long long lanes) {                                                     \
     forward(x, gamma, beta, y, mean, var, B, C, epsilon, lanes);                                                       \
   }                                                                                                                    \
