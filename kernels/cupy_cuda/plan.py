@@ -21,6 +21,7 @@ class Tile(NamedTuple):
     k: int
     threads: int
     speed: float  # of its inner loop: multiply-adds in each instruction that it issues
+    alone: bool = False  # a multiprocessor has room for one block: nothing hides how it starts and ends
 
 
 class Plan(NamedTuple):
@@ -69,13 +70,14 @@ def _plans(m: int, n: int, k: int, tiles: tuple[Tile, ...]) -> Iterator[Plan]:
 
 
 def cycles(plan: Plan, m: int, n: int, k: int, multiprocessors: int) -> float:
-    """Return how long a plan takes, about: the multiprocessor with most blocks, and the second pass."""
+    """Return how long a plan takes, about: the multiprocessor with most blocks, and memory after it."""
     tile = plan.tile
     blocks = max(1, -(-plan.tiles * plan.parts // multiprocessors))
     warps = blocks * tile.threads / 32
     speed = LANES * tile.speed * min(1.0, warps / ENOUGH_WARPS)
-    product = blocks * tile.m * tile.n * min(plan.chunk, k) / speed + START
+    starts = blocks if tile.alone else 1
+    product = blocks * tile.m * tile.n * min(plan.chunk, k) / speed + starts * START
     memory = 4 / (BYTES * multiprocessors)  # of a value
     if plan.parts == 1:
-        return product
+        return product + m * n * memory
     return product + SECOND_PASS + PART * plan.parts + m * n * (plan.parts * 2 + 1) * memory  # written, read, summed
