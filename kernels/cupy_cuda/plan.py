@@ -21,6 +21,7 @@ class Tile(NamedTuple):
     k: int
     threads: int
     speed: float  # of its inner loop: multiply-adds in each instruction that it issues
+    warps: int = 8  # so many hide the latency of arithmetic and shared memory, fewer do in proportion
     alone: bool = False  # a multiprocessor has room for one block: nothing hides how it starts and ends
 
 
@@ -37,7 +38,6 @@ class Plan(NamedTuple):
 # the inner loop, which tests/cuda_on_cpu/inner_loops.py counts, a little less where loads have few threads to hide in;
 # those of tensor cores and float64 are guesses.
 LANES = 128  # multiply-adds in a cycle
-ENOUGH_WARPS = 8  # so many hide the latency of arithmetic and shared memory, fewer do in proportion
 START = 1500  # of a block: the first panels on their way from memory, the last sums on theirs to it
 SECOND_PASS = 3500  # launching the kernel that adds up parts
 PART = 16  # a part in that kernel: it asks for 64 of them at a time and waits some 1000
@@ -73,8 +73,7 @@ def cycles(plan: Plan, m: int, n: int, k: int, multiprocessors: int) -> float:
     """Return how long a plan takes, about: the multiprocessor with most blocks, and memory after it."""
     tile = plan.tile
     blocks = max(1, -(-plan.tiles * plan.parts // multiprocessors))
-    warps = blocks * tile.threads / 32
-    speed = LANES * tile.speed * min(1.0, warps / ENOUGH_WARPS)
+    speed = LANES * tile.speed * min(1.0, blocks * tile.threads / 32 / tile.warps)
     starts = blocks if tile.alone else 1
     product = blocks * tile.m * tile.n * min(plan.chunk, k) / speed + starts * START
     memory = 4 / (BYTES * multiprocessors)  # of a value

@@ -57,7 +57,7 @@ TILES = {
     "float32": {"128x128": (128, 128), "128x64": (128, 64), "64x64": (64, 64), "32x32": (32, 32)},
     "float64": {"64x64": (64, 64)},
     "tf32": {"128x128": (128, 128), "64x64": (64, 64)},
-    "bf16": {"128x256": (128, 256), "64x64": (64, 64)},
+    "bf16": {"128x256": (128, 256), "128x64": (128, 64), "64x64": (64, 64)},
 }
 CASES = [(precision, tile) for precision, tiles in TILES.items() for tile in tiles]
 if VARIANT != "plain":  # the sanitizers need the code of each precision, not each tile
