@@ -60,7 +60,7 @@ struct Block {
   }
 
   // c's tile = activation(z's). Each thread takes up what it wrote itself, so that nobody has to wait, and in a loop
-  // that stays one: erfc for each of 64 values would be more code than all the rest.
+  // that stays one: gelu for each of 64 values would be more code than all the rest.
   __device__ __forceinline__ void activate(const Tile& tile, const T* z, T* c, long long n, int activation) const {
 #pragma unroll 1
     for (int i = 0; i < Tile::kRows * Tile::kGroups * Tile::kGroup; ++i) {

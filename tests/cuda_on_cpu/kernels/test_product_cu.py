@@ -168,8 +168,8 @@ def test_an_activation_on_the_way_out(gpu, force, activation, precision, parts):
     getattr(numpy_ref, f"{activation}_forward")(np.asarray(plain, float), expected)
     np.testing.assert_array_equal(z, plain)
     np.testing.assert_array_equal(alone, y)
-    # tanhf, erfcf: 2 and 4 ulp (CUDA C++ Programming Guide), products and the rounding of arguments some more, which
-    # erfc magnifies where its argument is large, by at most its square while the result is not 0 beside the others
+    # tanhf, erfc: 2 and 4 ulp (CUDA C++ Programming Guide), products and the rounding of arguments some more, which
+    # Phi magnifies where its argument is large, by at most its square while the result is not 0 beside the others
     ulp = np.finfo(dtype).eps
     np.testing.assert_allclose(y, expected, rtol=64 * ulp, atol=8 * ulp * (activation == "gelu"))
 
