@@ -58,8 +58,8 @@ struct Slope {
   Index label;
 
   __device__ Slope(const Example<T>& of, double hit, double miss, double total)
-      : weight(of.weight), per_total(T(reciprocal(total))), hit_and_miss(rounded(hit + miss, T(0))), miss(rounded(miss, T(0))),
-        label(Index(of.label)) {}
+      : weight(of.weight), per_total(T(reciprocal(total))), hit_and_miss(rounded(hit + miss, T(0))),
+        miss(rounded(miss, T(0))), label(Index(of.label)) {}
 
   __device__ T operator()(Index c, T power) const {
     return weight * (power * per_total - (c == label ? hit_and_miss : miss));
