@@ -9,9 +9,6 @@
 #include "activation.cuh"
 #include "elementwise.cuh"
 
-__device__ inline float exponential(float x) { return expf(x); }
-__device__ inline double exponential(double x) { return exp(x); }
-
 struct ReluSlope {
   template <class T>
   __device__ T operator()(T y, T dy) const { return y > T(0) ? dy : T(0); }
@@ -25,8 +22,8 @@ struct TanhSlope {
 struct GeluSlope {
   template <class T>
   __device__ T operator()(T x, T dy) const {
-    const T density = exponential(x * x * T(-0.5)) * T(0.39894228040143267794);
-    return (normal_cdf(x) + x * density) * dy;
+    const Normal<T> at = normal(x);
+    return (at.cdf + x * at.bell * T(0.39894228040143267794)) * dy;
   }
 };
 

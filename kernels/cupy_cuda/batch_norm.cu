@@ -7,7 +7,10 @@
 //
 //   moments      block (g, share, 128 channels): mean and sum of squares around it of the share, in double   4 bytes
 //   statistics   one thread for each (g, c) and 1/16 of the shares: mu and var                               few
-//   normalize    block (g, share, 128 channels), backwards, as the end of x is still in the cache            8 bytes
+//   normalize    the same shares, the last block first and each backwards                                    8 bytes
+//
+// What is still in the L2 cache when `normalize` begins is what `moments` read last: the ends of the shares of those
+// blocks that ran last. So it begins there.
 //
 // Sums of squares are taken around means alone, see statistics.cuh; never as a difference of moments. Means and squares
 // are doubles: the memory takes longer.
@@ -34,25 +37,22 @@ __device__ inline void share_moments(const T* __restrict__ x, double* __restrict
 #pragma unroll
   for (int j = 0; j < kColumns; ++j) pivots[j] = pivot_of(firsts[j]);
   long long row = at.first + columns.row_lane;
+  const long long apart = columns.row_lanes * C;
+  const T* from = group + row * C;
   for (; row + (kAtOnce - 1) * columns.row_lanes < at.last; row += kAtOnce * columns.row_lanes) {
     T values[kAtOnce][kColumns];
 #pragma unroll
-    for (int k = 0; k < kAtOnce; ++k) columns.load(group + (row + k * columns.row_lanes) * C, values[k]);
-    add_values(m, count, values, kAtOnce, pivots);
+    for (int k = 0; k < kAtOnce; ++k) columns.load(from + k * apart, values[k]);
+    from += kAtOnce * apart;
+    add_rows<kAtOnce>(m, count, values, pivots);
   }
-  for (; row < at.last; row += kAtOnce * columns.row_lanes) {  // the last round, of fewer rows
-    T values[kAtOnce][kColumns];
-    int rows_here = 0;
+  T values[kAtOnce - 1][kColumns];  // the last round, of fewer rows
 #pragma unroll
-    for (int k = 0; k < kAtOnce; ++k) {
-      const long long here = row + k * columns.row_lanes;
-      if (here < at.last) {
-        columns.load(group + here * C, values[k]);
-        ++rows_here;
-      }
-    }
-    add_values(m, count, values, rows_here, pivots);
-  }
+  for (int k = 0; k < kAtOnce - 1; ++k)
+    if (row + k * columns.row_lanes < at.last) columns.load(from + k * apart, values[k]);
+#pragma unroll
+  for (int k = 0; k < kAtOnce - 1; ++k)
+    if (row + k * columns.row_lanes < at.last) add_rows<1>(m, count, values + k, pivots);
   const double n = double(at.last - at.first), per_n = reciprocal(n);
   double sums[kColumns], mean[kColumns];
 #pragma unroll
@@ -128,7 +128,7 @@ __device__ inline void normalize_share(const T* x, const T* __restrict__ gamma, 
                                        long long C, double epsilon, long long rows, long long shares, long long tiles,
                                        int lanes) {
   constexpr int kColumns = kPack<T>;
-  const Share at(M, rows, shares, tiles);
+  const Share at(M, rows, shares, tiles, gridDim.x - 1 - blockIdx.x);
   const Columns<T, packed> columns(at.tile, lanes, C);
   T center[kColumns], variance[kColumns], scale[kColumns], shift[kColumns];
   columns.load(mean + at.g * C, center);
@@ -238,7 +238,7 @@ __device__ inline void held(const T* x, const T* gamma, const T* beta, T* y, T* 
 #define KERNEL(...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__)
 
 #define KERNELS(T, dtype)                                                                                              \
-  KERNEL(256, 2) batch_norm_moments_##dtype(const T* x, double* partial, long long M, long long C, long long rows,        \
+  KERNEL(256, 2) batch_norm_moments_##dtype(const T* x, double* partial, long long M, long long C, long long rows,     \
       long long shares, long long tiles, long long lanes) {                                                            \
     moments(x, partial, M, C, rows, shares, tiles, lanes);                                                             \
   }                                                                                                                    \

@@ -8,7 +8,7 @@
 //
 //   sums         block (g, share, 128 channels): sum of dy and of dy x_hat of the share, in double           8 bytes
 //   totals       the sums of the shares of each ghost batch (column_sums.cu)                                 few
-//   input        block (g, share, 128 channels), backwards: dx                                              12 bytes
+//   input        the same shares, the last block first and each backwards, as `normalize` there: dx         12 bytes
 //   parameters   dbeta and dgamma: the sums over ghost batches (column_sums.cu)                              few
 //
 // columns.cuh says which thread has which channels. A block is blockIdx.x = (g * shares + share) * tiles + tile.
@@ -89,7 +89,7 @@ __device__ inline void share_input(const T* __restrict__ x, const T* __restrict_
                                    const double* __restrict__ totals, long long M, long long C, double epsilon,
                                    long long rows, long long shares, long long tiles, int lanes) {
   constexpr int kColumns = kPack<T>;
-  const Share at(M, rows, shares, tiles);
+  const Share at(M, rows, shares, tiles, gridDim.x - 1 - blockIdx.x);
   const Columns<T, packed> columns(at.tile, lanes, C);
   Slope<T> slopes[kColumns];
 #pragma unroll

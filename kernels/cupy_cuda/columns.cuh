@@ -53,13 +53,14 @@ struct Columns {
   }
 };
 
-// The share of rows of a block of a grid over x[G, M, C]: blockIdx.x = (g * shares + share) * tiles + tile.
+// The share of rows of a block of a grid over x[G, M, C]: block = (g * shares + share) * tiles + tile.
 struct Share {
-  long long tile, g, share, first, last;  // rows first <= m < last of ghost batch g
+  unsigned tile, g, share;
+  long long first, last;  // rows first <= m < last of ghost batch g
 
-  __device__ Share(long long M, long long rows, long long shares, long long tiles)
-      : tile(blockIdx.x % tiles), g(blockIdx.x / tiles / shares), share(blockIdx.x / tiles % shares),
-        first(share * rows), last(min(M, first + rows)) {}
+  __device__ Share(long long M, long long rows, long long shares, long long tiles, unsigned block = blockIdx.x)
+      : tile(block % unsigned(tiles)), g(block / unsigned(tiles) / unsigned(shares)),
+        share(block / unsigned(tiles) % unsigned(shares)), first(share * rows), last(min(M, first + rows)) {}
 };
 
 // Replace the values of each thread by their sum over all threads of the block with the same lane, the same bits in

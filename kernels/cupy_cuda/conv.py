@@ -11,8 +11,8 @@ from .precision import chosen
 from .product import ACTIVATIONS
 
 TILES = {  # as conv.cu and conv_tf32.cu have them
-    "float32": (Tile("128x128", 128, 128, 16, 256, 0.8), Tile("128x64", 128, 64, 16, 128, 0.75),
-                Tile("128x32", 128, 32, 16, 128, 0.65), Tile("32x32", 32, 32, 16, 64, 0.5)),
+    "float32": (Tile("128x128", 128, 128, 16, 256, 0.76), Tile("128x64", 128, 64, 16, 128, 0.72),
+                Tile("128x32", 128, 32, 16, 128, 0.58), Tile("32x32", 32, 32, 16, 64, 0.5)),
     "tf32": (Tile("128x128", 128, 128, 16, 128, 3.0), Tile("128x32", 128, 32, 16, 128, 1.5)),
     "float64": (Tile("64x64", 64, 64, 16, 256, 0.6),),
 }  # fmt: skip

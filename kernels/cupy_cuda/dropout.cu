@@ -4,8 +4,9 @@
 //   word_i = word i % 4 of philox4x32(counter = (i / 4 low, i / 4 high, step, layer), key)
 //
 // A Philox counter gives four words, made by one thread for four values beside each other: 16 or 32 bytes. Block b owns
-// the values from b * 4096 on, in four rounds. All that a thread reads is asked for before the words are made, which so
-// cost no time of their own: 8 bytes a value are moved in float32, 16 in float64.
+// the values from b * 4096 on, in four rounds: 8 bytes a value are moved in float32, 16 in float64. All that a thread
+// reads is asked for before it writes anything; the compiler makes words between and behind the loads, while they are
+// on their way.
 #include "pack.cuh"
 #include "philox.cuh"
 

@@ -39,6 +39,8 @@ __device__ inline void normalize_row(const T* __restrict__ x, const T* __restric
   over_row<Add>(sum, lanes, shared);
   const double n = double(C), per_n = reciprocal(n), center = pivot + quotient(sum[0], n, per_n);
   const T middle = T(center);
+  const double off = center - double(middle);
+  if (here && row.lane == 0) mean[b] = middle;
   sum[0] = 0;
 #pragma unroll
   for (int i = 0; i < kForward<T>; ++i) {
@@ -47,12 +49,8 @@ __device__ inline void normalize_row(const T* __restrict__ x, const T* __restric
   }
   over_row<Add>(sum, lanes, shared);
   if (!here) return;
-  const double off = center - double(middle);
   const T variance = T(quotient(sum[0], n, per_n) - off * off), scale = T(per_sigma(variance, epsilon));
-  if (row.lane == 0) {
-    mean[b] = middle;
-    var[b] = variance;
-  }
+  if (row.lane == 0) var[b] = variance;
 #pragma unroll
   for (int k = 0; k < kForward<T>; k += row.kEach) {
     if (!row.inside(k)) continue;
@@ -80,14 +78,21 @@ __device__ inline void row_gradients(const T* __restrict__ x, const T* __restric
   row.load(gamma, gammas, T(0));
   const double per_column = reciprocal(double(C));
   double sums[2][kBackward<T>] = {};  // of dy, of dy x_hat
-  for (long long first = (long long)blockIdx.x * rows; first < B; first += (long long)gridDim.x * rows) {
-    const long long b = first + threadIdx.x / lanes;
-    const bool here = b < B;  // threads beyond the last row wait at the barriers with the others
-    const long long start = (here ? b : 0) * C;
+  // Mean and variance are asked for a round ahead: left to itself, the compiler asks for the mean when it has computed
+  // with the variance, and each row waits for memory twice.
+  const auto row_or_last = [&](long long b) { return min(b, B - 1); };
+  const long long mine = threadIdx.x / lanes, apart = (long long)gridDim.x * rows;
+  long long first = (long long)blockIdx.x * rows;
+  T next_mean = mean[row_or_last(first + mine)], next_var = var[row_or_last(first + mine)];
+  for (; first < B; first += apart) {
+    const long long b = first + mine, start = row_or_last(b) * C;
+    const bool here = b < B;  // threads beyond the last row have it too, and wait at the barriers with the others
+    const T center = next_mean, variance = next_var;
+    next_mean = mean[row_or_last(b + apart)], next_var = var[row_or_last(b + apart)];
     T xs[kBackward<T>], dys[kBackward<T>];
     row.load(x + start, xs, T(0));
     row.load(dy + start, dys, T(0));
-    const T center = mean[here ? b : 0], per = T(per_sigma(var[here ? b : 0], epsilon));
+    const T per = T(per_sigma(variance, epsilon));
     double of_row[2] = {};
 #pragma unroll
     for (int i = 0; i < kBackward<T>; ++i) {
@@ -145,7 +150,7 @@ __device__ inline void backward(const T* x, const T* gamma, const T* mean, const
 #define KERNEL(...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__)
 
 #define KERNELS(T, dtype)                                                                                              \
-  KERNEL(256, 2) layer_norm_forward_##dtype(const T* x, const T* gamma, const T* beta, T* y, T* mean, T* var,          \
+  KERNEL(256, 4) layer_norm_forward_##dtype(const T* x, const T* gamma, const T* beta, T* y, T* mean, T* var,          \
       long long B, long long C, double epsilon, long long lanes) {                                                     \
     forward(x, gamma, beta, y, mean, var, B, C, epsilon, lanes);                                                       \
   }                                                                                                                    \

@@ -22,6 +22,10 @@ __device__ inline double exponential(double x) { return exp(x); }
 __device__ inline float log_of_one_and(float x) { return log1pf(x); }
 __device__ inline double log_of_one_and(double x) { return log1p(x); }
 
+// x as a T. A plain T(x) lets the compiler choose between doubles first and round what it has chosen, for each logit.
+__device__ inline float rounded(double x, float) { return __double2float_rn(x); }
+__device__ inline double rounded(double x, double) { return x; }
+
 // What is one number of an example.
 template <class T>
 struct Example {
@@ -54,8 +58,8 @@ struct Slope {
   Index label;
 
   __device__ Slope(const Example<T>& of, double hit, double miss, double total)
-      : weight(of.weight), per_total(T(reciprocal(total))), hit_and_miss(T(hit + miss)), miss(T(miss)),
-        label(Index(of.label)) {}
+      : weight(of.weight), per_total(T(reciprocal(total))), hit_and_miss(rounded(hit + miss, T(0))),
+        miss(rounded(miss, T(0))), label(Index(of.label)) {}
 
   __device__ T operator()(Index c, T power) const {
     return weight * (power * per_total - (c == label ? hit_and_miss : miss));
@@ -168,7 +172,7 @@ __device__ inline void long_row(const T* __restrict__ z, const long long* labels
 #define KERNEL(...) extern "C" __global__ void __launch_bounds__(__VA_ARGS__)
 
 #define KERNELS(T, dtype)                                                                                              \
-  KERNEL(256, 2) softmax_cross_entropy_##dtype(const T* z, const long long* labels, const int* short_labels,           \
+  KERNEL(256, 3) softmax_cross_entropy_##dtype(const T* z, const long long* labels, const int* short_labels,           \
       const T* weights, double hit, double miss, T* loss, T* dz, long long B, long long C, long long lanes) {          \
     held(z, labels, short_labels, weights, hit, miss, loss, dz, B, C, int(lanes));                                     \
   }                                                                                                                    \

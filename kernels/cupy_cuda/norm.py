@@ -38,7 +38,7 @@ def batch_norm_forward(
     launch(f"batch_norm.batch_norm_moments_{dtype}", _blocks(G, cut), BLOCK, x, partial, M, C, *_shares(cut))
     launch(f"batch_norm.batch_norm_statistics_{dtype}", G * blocks_for(C, 32), SUM_BLOCK, partial, mean, var, M, C,
            cut.rows, cut.shares)  # fmt: skip
-    _normalize(x, gamma, beta, mean, var, y, G, M, C, epsilon)
+    _normalize(x, gamma, beta, mean, var, y, cut, epsilon)
 
 
 def batch_norm_inference(
@@ -54,13 +54,14 @@ def batch_norm_inference(
     check.batch_norm_inference(x, gamma, beta, mean, var, y, epsilon)
     B, C = x.shape
     if B:
-        _normalize(x, gamma, beta, mean, var, y, 1, B, C, epsilon)
+        cut = columns(1, B, C, packs(x.dtype), AT_ONCE, waves=4)
+        _normalize(x[None], gamma, beta, mean[None], var[None], y[None], cut, epsilon)
 
 
 def _normalize(
-    x: Any, gamma: Any, beta: Any, mean: Any, var: Any, y: Any, G: int, M: int, C: int, epsilon: float
+    x: Any, gamma: Any, beta: Any, mean: Any, var: Any, y: Any, cut: Columns, epsilon: float
 ) -> None:
-    cut = columns(G, M, C, packs(x.dtype), AT_ONCE, waves=4)
+    G, M, C = x.shape
     launch(f"batch_norm.batch_norm_normalize_{x.dtype}", _blocks(G, cut), BLOCK, x, gamma, beta, mean, var, y, M, C,
            float(epsilon), *_shares(cut))  # fmt: skip
 
@@ -92,7 +93,6 @@ def batch_norm_backward(
                epsilon, *_shares(cut))  # fmt: skip
         if cut.shares > 1:
             launch("column_sums.column_sums", G * blocks_for(2 * C, 32), SUM_BLOCK, partial, totals, cut.shares, 2 * C)
-        cut = columns(G, M, C, pack, PAIRS_AT_ONCE, waves=4)
         launch(f"batch_norm_backward.batch_norm_input_{dtype}", _blocks(G, cut), BLOCK, x, gamma, mean, var, dy, dx,
                totals, M, C, epsilon, *_shares(cut))  # fmt: skip
     _parameters(totals, G, C, dgamma, dbeta)

@@ -91,33 +91,38 @@ template <class Panel>
 struct AlongOuter {
   using T = typename Panel::Value;
 
-  const T* from;
+  const T* from;  // the thread's first value of the next panel
   long long row;
-  int outer_count, k_left;
+  int place, k_left;  // that value's in the panel; how many of k there are from it on, none behind the outer index
   bool packs;
 
   __device__ AlongOuter(const T* origin, long long row, int outer_count, int k_count, bool packs)
-      : from(origin), row(row), outer_count(outer_count), k_left(k_count), packs(packs) {}
+      : row(row), packs(packs) {
+    const AlongOuterPosition<Panel, kPack<T>> of_pack;
+    const AlongOuterPosition<Panel, 1> of_value;
+    const int k = packs ? of_pack.k : of_value.k, outer = packs ? of_pack.outer : of_value.outer;
+    from = origin + k * row + outer;
+    place = k * Panel::kRow + outer;
+    k_left = outer < outer_count ? k_count - k : 0;
+  }
 
   __device__ __forceinline__ void next(typename Panel::Rows& to) {
-    if (packs) copy<kPack<T>>(to);
-    else copy<1>(to);
+    if (packs) copy<kPack<T>>(to[0] + place);
+    else copy<1>(to[0] + place);
     from += Panel::kDepth * row;
     k_left -= Panel::kDepth;
   }
 
  private:
   template <int kWidth>
-  __device__ __forceinline__ void copy(typename Panel::Rows& to) {
+  __device__ __forceinline__ void copy(T* to) {
     using Position = AlongOuterPosition<Panel, kWidth>;
-    const Position at;
-    const T* values = from + at.k * row + at.outer;
+    const T* values = from;
     // Value by value there are so many copies that, side by side, they would take the registers of the sums.
     constexpr int kTogether = kWidth == 1 ? 1 : Position::kCopies;
 #pragma unroll kTogether
     for (int i = 0; i < Position::kCopies; ++i) {
-      const int k = at.k + i * Position::kStep;
-      async_copy<kWidth>(&to[k][at.outer], values, k < k_left && at.outer < outer_count);
+      async_copy<kWidth>(to + i * Position::kStep * Panel::kRow, values, k_left > i * Position::kStep);
       values += Position::kStep * row;
     }
   }

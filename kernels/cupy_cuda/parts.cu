@@ -36,7 +36,7 @@ __device__ __forceinline__ void sum_parts(const T* __restrict__ parts, long long
   const long long stride = whole.stride(), i = blockIdx.x * 32ll + lane;
   T sum = 0;
   if (i < stride) {
-#pragma unroll 4
+#pragma unroll 8
     for (long long part = warp; part < part_count; part += kWarps) sum += parts[part * stride + i];
   }
   sums[warp][lane] = sum;

@@ -21,6 +21,8 @@ class Tile(NamedTuple):
     k: int
     threads: int
     speed: float  # of its inner loop: multiply-adds in each instruction that it issues
+    warps: int = 8  # so many hide the latency of arithmetic and shared memory, fewer do in proportion
+    alone: bool = False  # a multiprocessor has room for one block: nothing hides how it starts and ends
 
 
 class Plan(NamedTuple):
@@ -36,19 +38,24 @@ class Plan(NamedTuple):
 # the inner loop, which tests/cuda_on_cpu/inner_loops.py counts, a little less where loads have few threads to hide in;
 # those of tensor cores and float64 are guesses.
 LANES = 128  # multiply-adds in a cycle
-ENOUGH_WARPS = 8  # so many hide the latency of arithmetic and shared memory, fewer do in proportion
 START = 1500  # of a block: the first panels on their way from memory, the last sums on theirs to it
 SECOND_PASS = 3500  # launching the kernel that adds up parts
+PART = 16  # a part in that kernel: it asks for 64 of them at a time and waits some 1000
 BYTES = 16  # to or from memory, for each multiprocessor
 SHORTEST = 4  # steps along k that are worth a part of their own
-MOST_PARTS = 256
+MOST_PARTS = 1024
+WORTH = 1.03  # parts have to promise this much: an estimate is no better
 LONGEST_CHUNK = 1 << 30  # kernels count within a part in 32 bits
 
 
 @lru_cache(maxsize=4096)
 def plan(m: int, n: int, k: int, tiles: tuple[Tile, ...], multiprocessors: int) -> Plan:
     """Return the cheapest plan for a product of [m, k] and [k, n]."""
-    return min(_plans(m, n, k, tiles), key=lambda a: cycles(a, m, n, k, multiprocessors))
+
+    def price(a: Plan) -> float:
+        return cycles(a, m, n, k, multiprocessors) * (WORTH if a.parts > 1 else 1)
+
+    return min(_plans(m, n, k, tiles), key=price)
 
 
 def _plans(m: int, n: int, k: int, tiles: tuple[Tile, ...]) -> Iterator[Plan]:
@@ -63,13 +70,13 @@ def _plans(m: int, n: int, k: int, tiles: tuple[Tile, ...]) -> Iterator[Plan]:
 
 
 def cycles(plan: Plan, m: int, n: int, k: int, multiprocessors: int) -> float:
-    """Return how long a plan takes, about: the multiprocessor with most blocks, and the second pass."""
+    """Return how long a plan takes, about: the multiprocessor with most blocks, and memory after it."""
     tile = plan.tile
     blocks = max(1, -(-plan.tiles * plan.parts // multiprocessors))
-    warps = blocks * tile.threads / 32
-    speed = LANES * tile.speed * min(1.0, warps / ENOUGH_WARPS)
-    product = blocks * tile.m * tile.n * min(plan.chunk, k) / speed + START
+    speed = LANES * tile.speed * min(1.0, blocks * tile.threads / 32 / tile.warps)
+    starts = blocks if tile.alone else 1
+    product = blocks * tile.m * tile.n * min(plan.chunk, k) / speed + starts * START
+    memory = 4 / (BYTES * multiprocessors)  # of a value
     if plan.parts == 1:
-        return product
-    values = m * n * (plan.parts * 2 + 1)  # written, read, summed
-    return product + SECOND_PASS + 4 * values / (BYTES * multiprocessors)
+        return product + m * n * memory
+    return product + SECOND_PASS + PART * plan.parts + m * n * (plan.parts * 2 + 1) * memory  # written, read, summed

@@ -13,7 +13,7 @@ using Bf16 = unsigned short;
 
 // A panel of bf16: kOuter rows of BK values, each row four chunks of 16 bytes. Two rows fill the 32 banks, so eight
 // rows read together (load_matrices) would meet in the same banks, did not every second row swap its chunks in another
-// way.
+// way. Rows a multiple of 8 apart swap alike; 16 further along k a chunk lies at the place with the other bit of 16.
 template <int kOuter_, int kDepth_, int kThreads_>
 struct Bf16Panel {
   static constexpr int kOuter = kOuter_, kDepth = kDepth_, kThreads = kThreads_, kChunk = 8;
@@ -54,12 +54,18 @@ struct Bf16Tile {
 
   float sum[kMmasM][kMmasN][4] = {};
   int lane, warp_m, warp_n;
+  int place_a, place_b;  // in a panel, that this lane points at for load_matrices: of the first fragments at k = 0
 
   __device__ Bf16Tile() {
     const int warp = threadIdx.x / 32;
     lane = threadIdx.x % 32;
     warp_m = warp / (BN / WN) * WM;
     warp_n = warp % (BN / WN) * WN;
+    const int row = lane % 8, matrix = lane / 8;
+    const int m = warp_m + matrix % 2 * 8 + row;  // the fragments of a: rows 0-7 and 8-15, then the same at k + 8
+    const int n = warp_n + matrix / 2 * 8 + row;  // those of b, for two neighbours in n: k and k + 8 of each
+    place_a = m * BK + PanelA::place(m, matrix / 2);
+    place_b = n * BK + PanelB::place(n, matrix % 2);
   }
 
   // The fragments of 16 of k, which a warp holds while it fetches those of the next 16.
@@ -69,17 +75,10 @@ struct Bf16Tile {
 
   __device__ __forceinline__ void fetch(Fragments& to, const typename PanelA::Rows& a, const typename PanelB::Rows& b,
                                         int k) const {
-    const int row = lane % 8, matrix = lane / 8;  // that this lane points at for load_matrices
 #pragma unroll
-    for (int i = 0; i < kMmasM; ++i) {  // the fragments of a: rows 0-7 and 8-15, then the same at k + 8
-      const int m = warp_m + 16 * i + matrix % 2 * 8 + row;
-      load_matrices(to.a[i], a[m] + PanelA::place(m, k / 8 + matrix / 2));
-    }
+    for (int i = 0; i < kMmasM; ++i) load_matrices(to.a[i], a[0] + (place_a ^ k) + 16 * i * BK);
 #pragma unroll
-    for (int j = 0; j < kMmasN / 2; ++j) {  // those of b, for two neighbours in n: k and k + 8 of each
-      const int n = warp_n + 16 * j + matrix / 2 * 8 + row;
-      load_matrices(to.b[j], b[n] + PanelB::place(n, k / 8 + matrix % 2));
-    }
+    for (int j = 0; j < kMmasN / 2; ++j) load_matrices(to.b[j], b[0] + (place_b ^ k) + 16 * j * BK);
   }
 
   __device__ __forceinline__ void add(const Fragments& of) {
@@ -100,10 +99,12 @@ struct Bf16Tile {
 
 //                                BM   BN  BK  WM  WN stages
 using Tile128x256 = Bf16Tile<    128, 256, 32, 64, 64, 4>;
+using Tile128x64 = Bf16Tile<     128,  64, 32, 64, 32, 4>;
 using Tile64x64 = Bf16Tile<       64,  64, 32, 32, 32, 4>;
 
-// tile += a b, `k` long, as multiply: but the first fragments of a step are fetched while the last of the step before are
-// multiplied, so that tensor cores do not wait for shared memory.
+// tile += a b, `k` long, as multiply: but the fragments of the next 16 of k are fetched while those before are
+// multiplied, so that tensor cores do not wait for shared memory. No barrier stands between a fetch and the products
+// that it shall hide behind: the compiler moves products in front of one, and the fetch would come last.
 template <class Tile, class A, class B>
 __device__ __forceinline__ void multiply_ahead(Tile& tile, Panels<Tile>& panels, A a, B b, int k) {
   static_assert(Tile::BK == 32, "two times 16 of k in a step");
@@ -127,13 +128,13 @@ __device__ __forceinline__ void multiply_ahead(Tile& tile, Panels<Tile>& panels,
   tile.fetch(first, panels.a[0], panels.b[0], 0);
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
+    async_wait<Tile::STAGES - 3>();  // the next step's panels have arrived, for the thread that copied them,
+    __syncthreads();  // and for all others; and all have fetched those of the step before, which load() overwrites
     tile.fetch(second, panels.a[stage], panels.b[stage], 16);
-    load();  // over the stage of the step before, which all have fetched: the barrier of that step says so
     tile.add(first);
     stage = stage + 1 == Tile::STAGES ? 0 : stage + 1;
-    async_wait<Tile::STAGES - 2>();  // the next step's panels have arrived, for the thread that copied them,
-    __syncthreads();                 // and for all others
-    if (step + 1 < steps) tile.fetch(first, panels.a[stage], panels.b[stage], 0);
+    tile.fetch(first, panels.a[stage], panels.b[stage], 0);  // behind the last step: of anything, and nobody uses it
+    load();
     tile.add(second);
   }
 }
@@ -160,6 +161,7 @@ __device__ __forceinline__ void product_bf16(const Bf16* a, const Bf16* b, const
     product_bf16<Tile>(FORWARD_NAMES);                                                                           \
   }
 PRODUCT(128x256_float32, Tile128x256, 256, 1)
+PRODUCT(128x64_float32, Tile128x64, 128, 3)
 PRODUCT(64x64_float32, Tile64x64, 128, 4)
 
 // out[rows, padded] <- bf16(x[rows, columns]), zeros behind the columns; padded is a multiple of 8. A thread owns four
@@ -182,22 +184,24 @@ extern "C" __global__ void __launch_bounds__(256) round_rows_float32(
 }
 
 // out[columns, padded] <- bf16(x[rows, columns]^T), zeros behind the rows; padded is a multiple of 64. Block (i, j) of
-// them, number i + j padded / 64, owns 64 rows from 64 i on and 32 columns from 32 j on, in shared memory between reading
-// along columns and writing along rows; the padding by 1 keeps a column of it in 32 banks.
+// them, number i + j padded / 64, owns 64 rows from 64 i on and 32 columns from 32 j on, in shared memory between
+// reading along columns and writing along rows. Even and odd rows lie apart there, as a lane reads one of each, and the
+// padding by 1 lets 32 lanes read from 32 banks.
 extern "C" __global__ void __launch_bounds__(256) round_columns_float32(
     const float* __restrict__ x, Bf16* __restrict__ out, long long rows, long long columns, long long padded) {
   constexpr int kRows = 64, kColumns = 32, kWarps = 8;
-  __shared__ float tile[kRows][kColumns + 1];
+  __shared__ float tile[2][kRows / 2][kColumns + 1];
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const unsigned tiles = padded / kRows;
   const long long row = (long long)kRows * (blockIdx.x % tiles), column = (long long)kColumns * (blockIdx.x / tiles);
 #pragma unroll
   for (int i = warp; i < kRows; i += kWarps)
-    tile[i][lane] = row + i < rows && column + lane < columns ? x[(row + i) * columns + column + lane] : 0.0f;
+    tile[i % 2][i / 2][lane] =
+        row + i < rows && column + lane < columns ? x[(row + i) * columns + column + lane] : 0.0f;
   __syncthreads();  // columns of the tile are read by other warps than wrote its rows
 #pragma unroll
   for (int j = warp; j < kColumns; j += kWarps)
     if (column + j < columns)
       *reinterpret_cast<unsigned*>(out + (column + j) * padded + row + 2 * lane) =
-          to_bf16(tile[2 * lane][j], tile[2 * lane + 1][j]);
+          to_bf16(tile[0][lane][j], tile[1][lane][j]);
 }

@@ -10,7 +10,10 @@ from .device import blocks_for, launch, multiprocessors, scratch
 from .parts import column_sums, sum_parts
 from .plan import Tile, plan
 
-TILES = (Tile("128x256", 128, 256, 32, 256, 10.0), Tile("64x64", 64, 64, 32, 128, 4.0))  # as product_bf16.cu has them
+TILES = (  # as product_bf16.cu has them
+    Tile("128x256", 128, 256, 32, 256, 10.0, 4, alone=True), Tile("128x64", 128, 64, 32, 128, 5.5, 4),
+    Tile("64x64", 64, 64, 32, 128, 4.0, 4),
+)  # fmt: skip
 STAGES = 4
 ROWS = max(max(tile.m, tile.n) for tile in TILES)  # of an operand: a multiple, so that tiles may read past its end
 DEPTH = 64  # k is padded to a multiple

@@ -60,7 +60,7 @@ struct Block {
   }
 
   // c's tile = activation(z's). Each thread takes up what it wrote itself, so that nobody has to wait, and in a loop
-  // that stays one: erfc for each of 64 values would be more code than all the rest.
+  // that stays one: gelu for each of 64 values would be more code than all the rest.
   __device__ __forceinline__ void activate(const Tile& tile, const T* z, T* c, long long n, int activation) const {
 #pragma unroll 1
     for (int i = 0; i < Tile::kRows * Tile::kGroups * Tile::kGroup; ++i) {
@@ -115,14 +115,14 @@ __device__ __forceinline__ void product_nt(const T* a, const T* b, const T* y, T
 // thread adds up a column of a panel, then those sums: the longer sum is shorter by a factor of BK, and its error too.
 template <class Tile, class T>
 struct ColumnSum {
-  static_assert(Tile::kThreads >= Tile::BN, "a thread for each column");
+  static_assert(Tile::kThreads >= Tile::BN && Tile::BN % 32 == 0, "a thread for each column, whole warps of them");
   T sum = 0;
-  bool mine;
+  bool adds;  // the same in all lanes of a warp, which multiply together next; columns that are not there are zeros
 
-  __device__ explicit ColumnSum(const Block<Tile, T>& block) : mine(block.at.m == 0 && threadIdx.x < block.columns) {}
+  __device__ explicit ColumnSum(const Block<Tile, T>& block) : adds(block.at.m == 0 && threadIdx.x < Tile::BN) {}
 
   __device__ __forceinline__ void add(const typename Tile::PanelB::Rows& panel) {
-    if (!mine) return;
+    if (!adds) return;
     T in_panel = 0;
 #pragma unroll
     for (int i = 0; i < Tile::BK; ++i) in_panel += panel[i][threadIdx.x];
@@ -130,7 +130,7 @@ struct ColumnSum {
   }
 
   __device__ void write(const Block<Tile, T>& block, T* sums, long long stride) const {
-    if (mine) sums[blockIdx.y * stride + block.at.n + threadIdx.x] = sum;
+    if (adds && threadIdx.x < block.columns) sums[blockIdx.y * stride + block.at.n + threadIdx.x] = sum;
   }
 };
 

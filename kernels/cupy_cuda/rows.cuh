@@ -67,7 +67,7 @@ __device__ inline void over_row(V (&values)[N], int lanes, V (&shared)[kMostWarp
 #pragma unroll
     for (int i = 0; i < N; ++i) values[i] = Op()(values[i], __shfl_xor_sync(kAllLanes, values[i], apart));
   if (lanes <= 32) return;
-  const int warp = threadIdx.x / 32, warps = lanes / 32, first = warp / warps * warps;
+  const int warp = threadIdx.x / 32, warps = lanes / 32, first = warp & -warps;  // warps: a power of two
   __syncthreads();  // or what a warp left here the last time might still be read
   if (threadIdx.x % 32 == 0)
 #pragma unroll

@@ -71,6 +71,17 @@ def test_gelu(launch, shifted, reference, n, offset, dtype):
     np.testing.assert_array_equal(in_place, dx)
 
 
+def test_gelu_over_all_magnitudes(launch, reference):
+    """One float32 of 1009, from 1e-8 to where Phi(-x) is 0: half of what test_gelu allows, as activation.cuh says."""
+    bits = np.arange(*np.array([1e-8, 16], "f4").view("i4"), 1009, dtype="i4")
+    x = np.concatenate([bits.view("f4"), -bits.view("f4")])
+    y, wide, exact = np.full_like(x, np.nan), x.astype(float), np.empty(x.size)
+    run(launch, "gelu_forward", x, y)
+    reference.gelu_forward(wide, exact)
+    bell = wide**2 * np.exp(-(wide**2) / 2) / np.sqrt(2 * np.pi)
+    assert (abs(y - exact) <= 0.5 * np.finfo("f4").eps * (6 * abs(exact) + bell) + 40 * np.finfo("f4").tiny).all()
+
+
 @pytest.mark.parametrize("name", ["relu", "tanh", "gelu"])
 def test_nan_stays(launch, name):
     x, y = np.array([np.nan, np.inf], "f4"), np.zeros(2, "f4")

@@ -58,7 +58,7 @@ TILES = {
     "float32": {"128x128": (128, 128), "128x64": (128, 64), "64x64": (64, 64), "32x32": (32, 32)},
     "float64": {"64x64": (64, 64)},
     "tf32": {"128x128": (128, 128), "64x64": (64, 64)},
-    "bf16": {"128x256": (128, 256), "64x64": (64, 64)},
+    "bf16": {"128x256": (128, 256), "128x64": (128, 64), "64x64": (64, 64)},
 }
 CASES = [(precision, tile) for precision, tiles in TILES.items() for tile in tiles]
 if VARIANT != "plain":  # the sanitizers need the code of each precision, not each tile
@@ -70,7 +70,7 @@ def sizes_of(precision: str, tile: str) -> list[tuple[int, int, int]]:
     m, n = TILES[precision][tile]
     near = [(1, 1, 1), (m + 1, 17, n - 1), (37, 67, 23), (4, 12, 8), (m - 1, 33, n + 4), (m, 64, n)]
     if VARIANT != "plain":
-        return [(m + 1, 35, 20)]
+        return [(m + 1, 150 if precision == "bf16" else 35, 20)]  # so many steps that a stage is filled again
     return near[:4] if precision in ("tf32", "bf16") else near  # tensor cores take long on a CPU
 
 
@@ -162,8 +162,8 @@ def test_an_activation_on_the_way_out(gpu, force, activation, precision, parts):
     getattr(numpy_ref, f"{activation}_forward")(plain.astype(float), expected)
     np.testing.assert_array_equal(z, plain)
     np.testing.assert_array_equal(alone, y)
-    # tanhf, erfcf: 2 and 4 ulp (CUDA C++ Programming Guide), products and the rounding of arguments some more, which
-    # erfc magnifies where its argument is large, by at most its square while the result is not 0 beside the others
+    # tanhf, erfc: 2 and 4 ulp (CUDA C++ Programming Guide), products and the rounding of arguments some more, which
+    # Phi magnifies where its argument is large, by at most its square while the result is not 0 beside the others
     ulp = np.finfo(dtype).eps
     np.testing.assert_allclose(y, expected, rtol=64 * ulp, atol=8 * ulp * (activation == "gelu"))
 
