@@ -9,7 +9,7 @@
 // always in the same order. A tile of BM x BN reads (BM + BN) k values for BM BN k multiply-adds: 64 of them a value
 // for 128 x 128, 16 for 32 x 32.
 //
-// Which tile and how many parts is decided in product.py.
+// Which tile and how many parts is decided in plan.py.
 #include "product_forms.cuh"
 
 //                                     BM   BN  BK  WM  WN TM TN stages

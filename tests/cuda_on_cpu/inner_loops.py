@@ -1,7 +1,6 @@
 """How much of the inner loop of each float32 product is multiply-adds, in the machine code for an H200.
 
-    python -m pip install nvidia-cuda-nvdisasm
-    python tests/cuda_on_cpu/inner_loops.py
+    python tests/cuda_on_cpu/inner_loops.py         # a quarter of a minute; nvidia-cuda-nvdisasm is in the test extra
 
 Each of the four schedulers of a multiprocessor issues an instruction in a cycle; what is no multiply-add is a cycle in
 which none begins. `kernels/cupy_cuda/plan.py` takes its speeds of tiles from here.
