@@ -8,13 +8,14 @@ mean to wait for the GPU at every step. A label outside of the classes gives its
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any
 
 import numpy as np
 
 from . import check, check_vectors
 from .arguments import type_name, wrong
+from .contract import Array
 
 StandIn = Callable[[str, str, Any], np.ndarray]  # (kernel, name of the argument, device array)
 
@@ -22,12 +23,13 @@ StandIn = Callable[[str, str, Any], np.ndarray]  # (kernel, name of the argument
 def device_checks(array_type: Any, stand_in: StandIn) -> Callable[[str], Callable[..., None]]:
     """Return the function that makes the check of a kernel, by its name, for arrays of `array_type`."""
 
-    def seen(kernel: str, name: str, value: Any) -> Any:
-        if isinstance(value, array_type):
-            return stand_in(kernel, name, value)
-        if value is None or isinstance(value, int | float | np.number):
+    def seen(kernel: str, parameter: Parameter, value: Any) -> Any:
+        takes = parameter.annotation
+        if takes in (int, float) or (value is None and takes != Array):  # else `Array | None`
             return value
-        return wrong(TypeError, kernel, name, "a device array of this backend (its asarray makes one)",
+        if isinstance(value, array_type):
+            return stand_in(kernel, parameter.name, value)
+        return wrong(TypeError, kernel, parameter.name, "a device array of this backend (its asarray makes one)",
                      type_name(value))
 
     def make(kernel: str) -> Callable[..., None]:
@@ -35,10 +37,10 @@ def device_checks(array_type: Any, stand_in: StandIn) -> Callable[[str], Callabl
             function: Callable[..., Any] = check.loss_form
         else:
             function = getattr(check, kernel, None) or getattr(check_vectors, kernel)
-        names = tuple(signature(function).parameters)
+        parameters = tuple(signature(function).parameters.values())
 
         def checked(*arguments: Any) -> None:
-            function(*[seen(kernel, name, value) for name, value in zip(names, arguments, strict=True)])
+            function(*[seen(kernel, *each) for each in zip(parameters, arguments, strict=True)])
 
         return checked
 

@@ -230,3 +230,23 @@ def test_in_place_is_the_same_array_or_nothing(gpu, kernel, a, b):
     memory = to_device(gpu, np.linspace(0.5, 1.5, size + 1, dtype="float32"))
     shifted[a], shifted[b] = memory[:-1].reshape(shape), memory[1:].reshape(shape)
     refuses(gpu, kernel, shifted, ValueError, b)
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"theta": None}, "sgd: argument 'theta': expected a device array of this backend .*, got NoneType"),
+        ({"g": "x"}, "sgd: argument 'g': expected a device array of this backend .*, got str"),
+        ({"g": 1.0}, "sgd: argument 'g': expected a device array of this backend .*, got float"),
+        ({"lr": "x"}, "sgd: argument 'lr': expected a Python float, got .*"),
+    ],
+)
+def test_arrays_are_asked_for_where_arrays_belong_and_numbers_where_numbers_do(gpu, changed, says):
+    with pytest.raises(TypeError, match=says):
+        gpu.sgd(*{**on_gpu(gpu, "sgd"), **changed}.values())
+
+
+def test_a_number_that_is_a_device_array_is_refused_as_a_number(gpu):
+    arguments = on_gpu(gpu, "sgd")
+    with pytest.raises(TypeError, match=r"sgd: argument 'lr': expected a Python float, got .*"):
+        gpu.sgd(arguments["theta"], arguments["g"], arguments["theta"])
