@@ -108,7 +108,9 @@ class Kernel:
             after = self._launch_once(sizes, shared_mem, args, places, order)
             first = first or after
             if after != first:
-                raise KernelFault("order", f"{self.name}: the order {order!r} gives other bits than {orders[0]!r}")
+                where = _first_difference(args, places, first, after)
+                told = f"the order {order!r} gives other bits than {orders[0]!r} {where}"
+                raise KernelFault("order", f"{self.name}: {told}")
         for place, content in zip(places, first, strict=True):
             place.write_back(content)
 
@@ -215,6 +217,18 @@ def _address_of(array: np.ndarray, places: list[Place]) -> int:
             assert place.address is not None
             return place.address + start - place.start
     raise AssertionError("an argument without a place")
+
+
+def _first_difference(args: Sequence[Any], places: list[Place], one: list[bytes], other: list[bytes]) -> str:
+    """Say in which argument, and from which of its values on, the contents of the places differ."""
+    for place, a, b in zip(places, one, other, strict=True):
+        if a != b:
+            byte = place.start + next(i for i in range(len(a)) if a[i] != b[i])
+            for number, argument in enumerate(args):
+                if isinstance(argument, np.ndarray) and 0 <= byte - argument.ctypes.data < argument.nbytes:
+                    index = (byte - argument.ctypes.data) // argument.itemsize
+                    return f"from value {index} of argument {number} on ({argument.dtype}{list(argument.shape)})"
+    return "in memory between the arguments"
 
 
 def _problem(argument: Any, code: str) -> str:
