@@ -4,7 +4,8 @@ A step is a product after the other: for each dense layer and convolution the ou
 and (but for the first) that of its input. Each takes as long as its operations at the rate of cuBLAS, or as reading its
 factors and writing its result at the bandwidth of a copy, whichever is longer (Williams, Waterman and Patterson 2009,
 "Roofline"). Adam then reads theta, gradient, m and v and writes three of them. All else (activations, pools, the loss,
-the launches) is taken to cost nothing. A step whose arrays stay in the GPU's cache can be faster than that.
+the launches) is taken to cost nothing. Not strictly the least: a step whose arrays stay in the GPU's cache can be
+faster, and so can a convolution that leaves out its products with padding (5 % of them at 28 x 28, 18 % at 7 x 7).
 """
 
 from __future__ import annotations

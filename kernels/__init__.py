@@ -20,7 +20,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from . import blas, gpu
-from .contract import CONTRACT, Array, Backend
+from .contract import CONTRACT, Array, Backend, PrecisionError
 
 if TYPE_CHECKING:  # the type checker holds each backend against the contract
     from . import numba_cpu, numpy_ref
@@ -28,7 +28,8 @@ if TYPE_CHECKING:  # the type checker holds each backend against the contract
     _numpy: Backend = numpy_ref
     _numba: Backend = numba_cpu
 
-__all__ = ["CONTRACT", "Array", "Backend", "available", "describe", "load", "precision", "recorder", "resident"]
+__all__ = ["CONTRACT", "Array", "Backend", "PrecisionError", "available", "describe", "load", "precision", "recorder",
+           "resident"]  # fmt: skip
 
 _PACKAGES = {"numpy": "numpy_ref", "numba": "numba_cpu", "numba-cuda": "numba_cuda", "cupy": "cupy_cuda"}
 _ON_GPU = {"numba_cuda", "cupy_cuda"}
@@ -84,15 +85,15 @@ def precision(backend: Backend, name: str) -> AbstractContextManager[None]:
 
     Raises
     ------
-    ValueError
+    PrecisionError
         The backend, or the GPU, has no such precision.
     """
     package = getattr(backend, "__name__", "").removeprefix(f"{__name__}.")
     if package == "cupy_cuda":
         return import_module(".cupy_cuda.precision", __name__).precision(name)  # type: ignore[no-any-return]
     if name != "float32":
-        ours = next(ours for ours, folder in _PACKAGES.items() if folder == package)
-        raise ValueError(f"precision: {name!r} is none of the backend {ours}; cupy has float32, tf32 and bf16")
+        ours = {folder: ours for ours, folder in _PACKAGES.items()}.get(package, package)
+        raise PrecisionError(f"precision: {name!r} is none of the backend {ours}; cupy has float32, tf32 and bf16")
     return nullcontext()
 
 

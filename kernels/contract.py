@@ -21,6 +21,10 @@ from numpy.typing import NDArray
 Array: TypeAlias = NDArray[Any]
 
 
+class PrecisionError(ValueError):
+    """A precision of products that a backend, a GPU or a kernel does not have."""
+
+
 class Backend(Protocol):
     """A backend: a package whose functions are these. The equations stand in `refplay.kernels.numpy_ref`."""
 

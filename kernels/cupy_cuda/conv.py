@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..contract import Array
+from ..contract import Array, PrecisionError
 from . import check
 from .device import launch, multiprocessors, scratch
 from .parts import sum_parts
@@ -81,7 +81,7 @@ def _filter_gradient(precision: str, x: Array, dy: Array, dw: Array, db: Array, 
 def _precision(function: str, x: Array) -> str:
     precision = chosen(x.dtype.name)
     if precision not in TILES:
-        raise ValueError(f"{function}: no convolution in {precision}; float32 and tf32 are there")
+        raise PrecisionError(f"{function}: no convolution in {precision}; float32 and tf32 are there")
     return precision
 
 

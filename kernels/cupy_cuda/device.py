@@ -1,11 +1,12 @@
 """The one module that imports CuPy: memory, launches, graphs.
 
-Everything runs on one stream of our own, in the order in which it was launched. tests/cuda_on_cpu puts another module
-with the same functions in this one's place, which runs the same kernels on the CPU.
+Everything runs on one stream of our own, in the order in which it was launched. Without a GPU, as in most tests,
+tests/cuda_on_cpu/cupy_on_cpu.py is below this module, in the place of CuPy's streams, graphs and modules.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -50,17 +51,31 @@ def _stream() -> Any:
     return cupy.cuda.Stream(non_blocking=False)
 
 
-@cache
-def _capturing() -> Any:
-    """The stream in which a graph is captured, where nothing runs.
+class _OfThread(threading.local):
+    """What each thread has for itself, so that trials can be run by threads: their launches alternate in the stream."""
 
-    While a stream like the other is captured, nobody in the process could use the default stream.
-    """
-    return cupy.cuda.Stream(non_blocking=True)
+    def __init__(self) -> None:
+        self.scratch: dict[str, Any] = {}
+        self.rehearsing = False  # nothing is allocated, copied or launched
+        self.only_preparing = False  # kernels are found and memory is allocated, but nothing is launched
+        self.captured: list[Any] | None = None  # while a graph is captured: what its launches were given
+        self.on_their_way: deque[tuple[Any, Any]] = deque()  # copies to the GPU: the event of their end, their memory
+
+    def capturing(self) -> Any:
+        """Return the stream in which graphs are captured, where nothing runs.
+
+        While a stream like the other is captured, nobody in the process could use the default stream.
+        """
+        if not hasattr(self, "_capturing"):
+            self._capturing = cupy.cuda.Stream(non_blocking=True)
+        return self._capturing
+
+
+_own = _OfThread()
 
 
 def _current() -> Any:
-    return _stream() if _captured is None else _capturing()
+    return _stream() if _own.captured is None else _own.capturing()
 
 
 def stream() -> int:
@@ -76,11 +91,11 @@ def launch(kernel: str, grid: int | tuple[int, ...], block: int | tuple[int, ...
     (`double`). `shared` is the bytes of dynamic shared memory.
     """
     grid, block = _three(grid), _three(block)
-    if all(grid) and not _rehearsing:
+    if all(grid) and not _own.rehearsing:
         function = _or_memory_error(_function, kernel, shared)
-        if _captured is not None:
-            _captured.extend(arguments)
-        if _only_preparing:
+        if _own.captured is not None:
+            _own.captured.extend(arguments)
+        if _own.only_preparing:
             return
         _or_memory_error(function, grid, block, arguments, shared, _current())
 
@@ -120,7 +135,7 @@ def multiprocessors() -> int:
 
 def empty(shape: int | tuple[int, ...], dtype: Any) -> Any:
     """Return new device memory."""
-    if _rehearsing:
+    if _own.rehearsing:
         return _nowhere(shape, dtype)
     with _stream():
         return cupy.empty(shape, dtype)
@@ -129,14 +144,14 @@ def empty(shape: int | tuple[int, ...], dtype: Any) -> Any:
 def zeros(shape: int | tuple[int, ...], dtype: str) -> Any:
     """Return new device memory full of zeros."""
     array = empty(shape, dtype)
-    if array.nbytes and not _rehearsing:
+    if array.nbytes and not _own.rehearsing:
         array.data.memset_async(0, array.nbytes, _current())
     return array
 
 
 def from_host(array: np.ndarray) -> Any:
     """Return a copy of a NumPy array in device memory."""
-    if _rehearsing:
+    if _own.rehearsing:
         return _nowhere(array.shape, array.dtype)
     copy = empty(array.shape, array.dtype)
     if array.nbytes:
@@ -144,8 +159,7 @@ def from_host(array: np.ndarray) -> Any:
     return copy
 
 
-_on_their_way: deque[tuple[Any, Any]] = deque()  # copies to the device: the event of their end, and their memory
-LONG = 2**24  # bytes: pinning so many takes as long as copying them
+LONG = 2**24  # bytes: to pin more would take longer than to wait for their copy; a guess
 
 
 def bring(host: np.ndarray, array: Any) -> None:
@@ -155,9 +169,9 @@ def bring(host: np.ndarray, array: Any) -> None:
     may move CUDA only says that it "might" have been read by now, or wait for the stream to do so. A long array is
     waited for.
     """
-    while _on_their_way and _on_their_way[0][0].done:
-        _on_their_way.popleft()
-    stream = _current()
+    stream, on_their_way = _current(), _own.on_their_way
+    while on_their_way and on_their_way[0][0].done:
+        on_their_way.popleft()
     if host.nbytes > LONG:
         array.set(host, stream=stream)
         stream.synchronize()
@@ -166,7 +180,7 @@ def bring(host: np.ndarray, array: Any) -> None:
         copy = np.frombuffer(pinned, host.dtype, host.size).reshape(host.shape)
         copy[...] = host
         array.set(copy, stream=stream)
-        _on_their_way.append((stream.record(), pinned))
+        on_their_way.append((stream.record(cupy.cuda.Event(disable_timing=True)), pinned))
 
 
 def to_host(array: Any) -> np.ndarray:
@@ -220,36 +234,29 @@ def stand_in(array: Any) -> np.ndarray:
     return np.asarray(SimpleNamespace(__array_interface__=interface))
 
 
-_scratch: dict[str, Any] = {}
-_only_preparing = False  # kernels are found and memory is allocated, but nothing is launched
-_captured: list[Any] | None = None  # while a graph is captured: what its launches were given
-
-
 def scratch(n: int, dtype: str, name: str = "", make: Callable[[int, str], Any] = empty) -> Any:
     """Return at least n values of device memory for partial results, the same memory at each call with this name.
 
     A kernel may use it from its launch until that of the kernel that takes the partial results up. With `make` =
     `zeros` it holds zeros at first.
     """
-    key = f"{name}:{dtype}"
-    if key not in _scratch or _scratch[key].size < n:
-        _scratch[key] = make(max(n, 4096), dtype)
-    return _scratch[key]
+    key, memory = f"{name}:{dtype}", _own.scratch
+    if key not in memory or memory[key].size < n:
+        memory[key] = make(max(n, 4096), dtype)
+    return memory[key]
 
 
-_rehearsing = False
 _places = count(2**40, 2**40)  # addresses of what is not there, far apart
 
 
 @contextmanager
 def rehearsal() -> Iterator[dict[str, Any]]:
     """Inside, arrays are made that have no memory, and nothing is copied or launched; yields the scratch asked for."""
-    global _rehearsing, _scratch
-    kept, _scratch, _rehearsing = _scratch, {}, True
+    kept, _own.scratch, _own.rehearsing = _own.scratch, {}, True
     try:
-        yield _scratch
+        yield _own.scratch
     finally:
-        _scratch, _rehearsing = kept, False
+        _own.scratch, _own.rehearsing = kept, False
 
 
 def _nowhere(shape: int | tuple[int, ...], dtype: Any) -> Any:
@@ -270,20 +277,19 @@ class Graph:
     """
 
     def __init__(self, launches: Callable[[], Any]) -> None:
-        global _only_preparing, _captured
-        _only_preparing = True
+        _own.only_preparing = True
         try:
             launches()  # what loads modules and allocates, which may not happen while a stream is captured
         finally:
-            _only_preparing = False
+            _own.only_preparing = False
         self._arrays: list[Any] = []
-        _capturing().begin_capture()
-        _captured = self._arrays
+        _own.capturing().begin_capture()
+        _own.captured = self._arrays
         try:
             launches()
         finally:
-            _captured = None
-            self._graph = _or_memory_error(_capturing().end_capture)
+            _own.captured = None
+            self._graph = _or_memory_error(_own.capturing().end_capture)
         _or_memory_error(self._graph.upload, _stream())
 
     def launch(self) -> None:

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 
+from ..contract import PrecisionError
 from .device import architecture
 
 PRECISIONS = ("float32", "tf32", "bf16")
@@ -31,13 +32,13 @@ def precision(name: str) -> AbstractContextManager[None]:
 
     Raises
     ------
-    ValueError
+    PrecisionError
         No such precision, or the GPU has no tensor cores for it (compute capability below 8.0).
     """
     if name not in PRECISIONS:
-        raise ValueError(f"precision: {name!r} is none of {', '.join(PRECISIONS)}")
+        raise PrecisionError(f"precision: {name!r} is none of {', '.join(PRECISIONS)}")
     if name != "float32" and architecture() < 80:
-        raise ValueError(f"precision: {name} needs compute capability 8.0 or more, this GPU has "
+        raise PrecisionError(f"precision: {name} needs compute capability 8.0 or more, this GPU has "
                          f"{architecture() // 10}.{architecture() % 10}; float32 runs on every GPU")  # fmt: skip
     return _computing_in(name)
 

@@ -9,6 +9,7 @@ share memory and can wait for each other, those of different blocks cannot. `lau
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import get_ident
 from types import SimpleNamespace
 from typing import Any
 
@@ -75,10 +76,11 @@ _scratch: dict[Any, Any] = {}
 def scratch(n: int, dtype: Any, which: int = 0) -> Any:
     """Return at least n values of device memory for partial results, the same memory at each call.
 
-    Memory of another `which` is apart from it. A kernel may use it from its launch until that of the kernel that takes
-    the partial results up. It grows, so that in a training nothing is allocated after the first step.
+    Memory of another `which`, or of another thread, is apart from it. A kernel may use it from its launch until that of
+    the kernel that takes the partial results up. It grows, so that in a training nothing is allocated after the first
+    step.
     """
-    key = np.dtype(dtype), which
+    key = np.dtype(dtype), which, get_ident()
     if key not in _scratch or _scratch[key].size < n:
         _scratch[key] = allocate((max(n, 4096),), dtype)
     return _scratch[key]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from refplay.data import Dataset, Split, load_dataset
 from refplay.errors import InputError
-from refplay.kernels import Backend, load
+from refplay.kernels import Backend, PrecisionError, load
 from refplay.kernels import precision as computing_in
 from refplay.nn import FAMILIES, BatchNorm, Model, Network
 from refplay.nn.norm import ghost_groups
@@ -61,7 +61,7 @@ def classifier(trial: Trial) -> None:
     """Train a classifier with the hyperparameters of `trial`; reports every step and evaluation, keeps checkpoints."""
     workload = build(_by_own_name(trial.params), trial.steps)
     network = _network(workload, trial.seed)
-    with _precision(workload, network.kernels):
+    with computing_in(network.kernels, workload.precision):
         fit(network, workload.data, workload.training, seed=trial.seed, report=trial.report, folder=trial.folder,
             keep=workload.keep)
 
@@ -79,7 +79,8 @@ def prepare(plan: Plan) -> None:
         trials = [_by_own_name(params) for params in study.params()]
         workloads = [build(params, plan.steps) for params in trials]
         used |= {name for workload in workloads for name in workload.used}
-        _compile(workloads[0])
+        for workload in {workload.precision: workload for workload in workloads}.values():
+            _compile(workload)
     given = {name.rpartition(".")[2] for study in plan.studies() for params in study.params() for name in params}
     if unused := sorted(given - used):
         known = ", ".join(sorted(_all_names()))
@@ -142,7 +143,7 @@ def evaluate_on_test(trial: TrialRecord, steps: int) -> Evaluation:
     workload = build(_by_own_name(trial.params), steps)
     network = _network(workload, trial.seed)
     load_weights(network, best_checkpoint(Path(trial.folder)).path)
-    with _precision(workload, network.kernels):
+    with computing_in(network.kernels, workload.precision):
         return evaluate(network, workload.data.test)
 
 
@@ -165,13 +166,6 @@ def _network(workload: Workload, seed: int) -> Network:
     return Network(workload.model, load_backend(workload.backend), seed)
 
 
-def _precision(workload: Workload, kernels: Backend) -> AbstractContextManager[None]:
-    try:
-        return computing_in(kernels, workload.precision)
-    except ValueError as error:
-        raise InputError(str(error)) from None
-
-
 @lru_cache(maxsize=2)  # the trials of a worker process share the arrays; nobody writes to them
 def _load(source: str, seed: int) -> Dataset:
     return load_dataset(source, seed=seed)
@@ -185,12 +179,10 @@ def _compile(workload: Workload) -> None:
     one_step = Training(**{**vars(training), "steps": 1, "warmup_steps": 0, "evaluate_every": 1})
     network = _network(workload, seed=0)
     try:
-        with _precision(workload, network.kernels), suppress(Diverged):  # of that trial alone, and all is compiled
+        with computing_in(network.kernels, workload.precision), suppress(Diverged):  # of that trial alone
             fit(network, Dataset(data.name, batch, few, few, data.classes), one_step, seed=0)
-    except ValueError as error:
-        if workload.precision == "float32":
-            raise
-        raise InputError(f"precision: {error}") from error  # a layer that has it not
+    except PrecisionError as error:
+        raise InputError(str(error)) from None
 
 
 def _pick(what: str, name: Any, table: Mapping[str, Any]) -> Any:

@@ -241,3 +241,16 @@ def test_results_become_tables_and_plots(tmp_path: Path, monkeypatch: pytest.Mon
     assert "norm on the GPU" in (tmp_path / "tables.txt").read_text()
     monkeypatch.setitem(gpu_everything.SECONDS, "kernels", 0.01)
     assert gpu_everything.main() == 1
+
+
+def test_what_a_part_has_started_ends_with_its_time(tmp_path: Path) -> None:
+    from gpu_everything import run
+
+    log = tmp_path / "log"
+    child = f"import time\nfor _ in range(600):\n    print('x', file=open({str(log)!r}, 'a'))\n    time.sleep(0.1)"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    assert not run("kernels", [sys.executable, "-c", parent], 3.0, "cupy", tmp_path)
+    written = log.stat().st_size
+    assert written > 0
+    time.sleep(1.0)
+    assert log.stat().st_size == written

@@ -12,6 +12,7 @@ would be silent or wrong:
 from __future__ import annotations
 
 import ctypes
+import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -32,13 +33,20 @@ MOST = 2**36  # bytes of an array
 Work = Callable[[], Any]
 
 
+class Capturing(threading.local):
+    """The stream that a thread captures."""
+
+    stream: Stream | None = None
+
+
 class Stream:
     """A queue of work; all streams together have one, as each waits for the others where it matters."""
 
     queue: ClassVar[deque[Work]] = deque()
-    capturing: Stream | None = None  # the one of all that is
+    working: ClassVar[threading.Lock] = threading.Lock()  # there is one GPU for all threads
+    now: ClassVar[Capturing] = Capturing()
 
-    def __init__(self, null: bool = False, non_blocking: bool = False) -> None:
+    def __init__(self, non_blocking: bool) -> None:
         self.ptr, self._apart = 2 + non_blocking, non_blocking
         self._captured: list[Work] = []
 
@@ -49,7 +57,7 @@ class Stream:
         pass
 
     def do(self, work: Work) -> None:
-        if Stream.capturing is self:
+        if Stream.now.stream is self:
             self._captured.append(work)
         else:
             no_capture("work in another stream")
@@ -58,10 +66,10 @@ class Stream:
     def begin_capture(self) -> None:
         no_capture("a capture")
         assert self._apart, "a capture in a stream that keeps its order with the default stream"
-        Stream.capturing, self._captured = self, []
+        Stream.now.stream, self._captured = self, []
 
     def end_capture(self) -> SimpleNamespace:
-        Stream.capturing, captured = None, self._captured
+        Stream.now.stream, captured = None, self._captured
 
         def launch(stream: Stream) -> None:
             for work in captured:
@@ -70,23 +78,24 @@ class Stream:
         return SimpleNamespace(launch=launch, upload=lambda stream: None)
 
     def synchronize(self) -> None:
-        assert Stream.capturing is not self, "waiting for a stream that is captured"
-        while Stream.queue:
-            Stream.queue.popleft()()
+        no_capture("a wait")
+        with Stream.working:
+            while Stream.queue:
+                Stream.queue.popleft()()
 
     def wait_event(self, event: Any) -> None:
         pass
 
-    def record(self) -> SimpleNamespace:
+    def record(self, event: SimpleNamespace) -> SimpleNamespace:
         no_capture("an event")
-        event = SimpleNamespace(done=False)
+        event.done = False
         self.do(lambda: vars(event).update(done=True))
         return event
 
 
 def no_capture(what: str) -> None:
     """Raise where something would spoil a capture."""
-    assert Stream.capturing is None, f"{what} while a graph is captured"
+    assert Stream.now.stream is None, f"{what} while a graph is captured"
 
 
 class Pointer(cupy.cuda.MemoryPointer):  # type: ignore[misc]
@@ -125,7 +134,7 @@ class Array(cupy.ndarray):  # type: ignore[misc]
     def get(self, stream: Stream | None = None, *more: Any) -> np.ndarray:  # CuPy calls it to print an array
         no_capture("a copy to the host")
         assert self.flags.c_contiguous
-        (stream or Stream()).synchronize()
+        (stream or Stream(False)).synchronize()
         return seen(self).copy()
 
 
@@ -167,7 +176,7 @@ def placed(values: np.ndarray, offset: int = 0) -> Any:
 
 def values_of(array: Any) -> Any:
     """Return the values of an array when all work is done."""
-    Stream().synchronize()
+    Stream(False).synchronize()
     return seen(array)
 
 

@@ -97,15 +97,38 @@ def test_a_plan_chooses_the_precision_of_its_trials(folder: Path) -> None:
 
 
 @pytest.mark.cupy
+def test_threads_may_run_the_trials(folder: Path) -> None:
+    """Each has its scratch memory and captures its graphs, while the launches of all alternate in one stream."""
+    found = []
+    for workers in (1, 3):
+        text = PLAN.replace("trials = 1", "trials = 6").replace("width = 2", 'width = 5\nnormalization = "layer"')
+        (folder / "plan.toml").write_text(text + 'backend = "cupy"\n')
+        loaded = refplay.run(load_plan(folder / "plan.toml"), store=folder / f"{workers}.db",
+                             executor=ThreadPoolExecutor(workers))  # fmt: skip
+        found.append([trial.curves["train_loss"].values for trial in loaded.studies[0].trials])
+    assert len(found[0]) == 6
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+@pytest.mark.cupy
 def test_a_precision_that_is_not_there_is_refused_before_anything_runs(folder: Path) -> None:
     for more, words in (('precision = "tf32"\nbackend = "numba"', "'tf32' is none of the backend numba"),
                         ('precision = "fp8"\nbackend = "cupy"', "'fp8' is none of float32, tf32, bf16"),
                         ('precision = "bf16"\nbackend = "cupy"\nmodel = "convnet"', "no convolution in bf16")):
         text = PLAN if "convnet" not in more else PLAN.replace("drawn.npz", "digits").replace("evaluate_every = 2", "")
         (folder / "plan.toml").write_text(f"{text}{more}\n")
-        with pytest.raises(refplay.InputError, match=f"precision: .*{words}"):
+        with pytest.raises(refplay.InputError, match=f"^[a-z0-9_]*(precision)?: .*{words}") as refused:
             prepare(load_plan(folder / "plan.toml"))
+        assert "precision: precision" not in str(refused.value)
 
+
+@pytest.mark.cupy
+def test_every_precision_of_a_study_is_tried_before_anything_runs(folder: Path) -> None:
+    text = PLAN.replace("[nuisance]", '[nuisance]\nprecision = { choice = ["float32", "fp8"] }')
+    text = text.replace("trials = 1", "trials = 8")
+    (folder / "plan.toml").write_text(f'{text}backend = "cupy"\n')
+    with pytest.raises(refplay.InputError, match=r"^precision: 'fp8' is none of"):
+        prepare(load_plan(folder / "plan.toml"))
 
 def test_another_backend_does_not_resume_a_round(
     folder: Path, backend: str, capsys: pytest.CaptureFixture[str]

@@ -4,6 +4,9 @@ A fragment in the wrong lane, a swapped operand or a tile too many shows as anot
 in the place of the tensor cores, and these tests are of the code around them.
 """
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -82,3 +85,16 @@ def test_factors_are_rounded_and_nothing_else(run, precision):
     with computing_in(precision):
         run("dense_forward", x, w, b, y)
     assert y[0, 0] == 1 + lost
+
+
+def test_the_example_of_the_page_trains_in_another_precision():
+    page = Path(__file__).parents[2] / "docs" / "cupy.md"
+    (source,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    assert "steps=100" in source
+    source, weights = source.replace("steps=100", "steps=3"), []
+    for text in (source, source.replace('"tf32"', '"float32"')):
+        names = {}
+        exec(text, names)
+        weights.append(names["kernels"].to_host(names["network"].theta))
+    assert np.isfinite(weights).all()
+    assert 0 < abs(weights[0] - weights[1]).max() < 0.01

@@ -81,7 +81,7 @@ from refplay.train import step_memory
 
 for model, batch in ((resnet((8, 8, 1), 10, width=4, ghost_size=4), 64), (mlp((300,), 10, depth=1, width=40), 2**30)):
     print(step_memory(model, "adam", batch, backend="cupy").scratch)
-assert not device._scratch and not device._rehearsing
+assert not device._own.scratch and not device._own.rehearsing
 """)
     small, large = map(int, out.split())
     assert 0 < small < large < 2**32
@@ -95,7 +95,7 @@ from refplay.kernels.cupy_cuda import reduce
 with device.rehearsal() as scratch:
     reduce.norm_and_factor(array(4096), 1.0, array(2, "float64"))
     assert "arrived:uint32" in scratch
-assert not device._scratch
+assert not device._own.scratch
 """)
 
 
