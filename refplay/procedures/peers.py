@@ -147,8 +147,9 @@ OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "allocate memory", "not enough memory", "
 
 def is_out_of_memory(error: Exception) -> bool:
     """Return whether an error says that memory is used up: Python's own, or both frameworks', a RuntimeError."""
-    words = isinstance(error, RuntimeError) and any(words in str(error) for words in OUT_OF_MEMORY)
-    return words or isinstance(error, MemoryError)
+    if isinstance(error, RuntimeError):
+        return any(words in str(error) for words in OUT_OF_MEMORY)
+    return isinstance(error, MemoryError)
 
 
 def _with_memory_errors(step: PeerStep) -> PeerStep:

@@ -192,3 +192,19 @@ def test_full_disk_while_checkpointing(folder: Path) -> None:
     assert not list(folder.rglob("*.tmp"))
     with sqlite3.connect(folder / "tiny.db") as db:
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_backend_that_is_not_there_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether there is none of its name, or it cannot run here."""
+    from refplay.kernels import gpu
+
+    monkeypatch.setattr(gpu, "missing", lambda found: "no NVIDIA driver here")
+    for name, says in (("tpu", "no kernel backend named 'tpu'"),
+                       ("cupy", "backend cupy cannot run here: no NVIDIA driver here")):
+        assert main(["quickstart", "--backend", name, "--out", str(tmp_path / "out")]) == 2
+        printed = capsys.readouterr()
+        assert says in printed.err
+        assert printed.out == ""
+    assert not (tmp_path / "out").exists()

@@ -218,7 +218,7 @@ class Pinned(bytearray):
 
 @cache
 def install() -> None:
-    """Let the backend run on this, in this process and from now on; a `device.py` without it stays as it was."""
+    """Put this below the backend's `device.py`, in this process and from now on."""
     from refplay.kernels.cupy_cuda import device
 
     cuda = cupy.cuda

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 
 import numpy as np
@@ -101,6 +102,16 @@ def test_its_memory_goes_back_when_the_kernels_have_run(gpu, monkeypatch):
     gc.collect()
     assert events == ["waited for", "given back"]
     assert gpu.to_host(y).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_scratch_memory_is_another_in_another_thread(gpu):
+    """Their launches alternate: one would find the other's partial results."""
+    device = import_module(f"{gpu.__name__}.device")
+    ours = device.scratch(10, "float64")
+    assert device.scratch(10, "float64") is ours
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(device.scratch, 10, "float64").result() is not ours
+    assert device.scratch(10, "float64") is ours
 
 
 @pytest.mark.cupy
